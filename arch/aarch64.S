@@ -1,0 +1,125 @@
+/* AArch64, AAPCS64.
+   Callee-saved: x19-x30, the low halves of v8-v15, and FPCR, which holds the rounding mode.
+
+   A suspended stack, from its stack pointer upwards:
+       +0   x19 ... x28     +80  x29, x30     +96  d8 ... d15     +160 FPCR     (176 bytes) */
+
+        .text
+
+/* void ml_arch_switch(void **save, void *load) */
+        .globl  ml_arch_switch
+        .hidden ml_arch_switch
+        .type   ml_arch_switch, %function
+        .balign 16
+ml_arch_switch:
+        .cfi_startproc
+        hint    #34                     /* bti c */
+        sub     sp, sp, #176
+        .cfi_adjust_cfa_offset 176
+        stp     x19, x20, [sp, #0]
+        .cfi_rel_offset x19, 0
+        .cfi_rel_offset x20, 8
+        stp     x21, x22, [sp, #16]
+        .cfi_rel_offset x21, 16
+        .cfi_rel_offset x22, 24
+        stp     x23, x24, [sp, #32]
+        .cfi_rel_offset x23, 32
+        .cfi_rel_offset x24, 40
+        stp     x25, x26, [sp, #48]
+        .cfi_rel_offset x25, 48
+        .cfi_rel_offset x26, 56
+        stp     x27, x28, [sp, #64]
+        .cfi_rel_offset x27, 64
+        .cfi_rel_offset x28, 72
+        stp     x29, x30, [sp, #80]
+        .cfi_rel_offset x29, 80
+        .cfi_rel_offset x30, 88
+        stp     d8, d9, [sp, #96]
+        stp     d10, d11, [sp, #112]
+        stp     d12, d13, [sp, #128]
+        stp     d14, d15, [sp, #144]
+        mrs     x9, fpcr
+        str     x9, [sp, #160]
+
+        mov     x10, sp
+        str     x10, [x0]
+        mov     sp, x1
+
+        /* The other stack has the same layout, so the CFI above holds for it too. */
+        ldr     x9, [sp, #160]
+        msr     fpcr, x9
+        ldp     d8, d9, [sp, #96]
+        ldp     d10, d11, [sp, #112]
+        ldp     d12, d13, [sp, #128]
+        ldp     d14, d15, [sp, #144]
+        ldp     x19, x20, [sp, #0]
+        ldp     x21, x22, [sp, #16]
+        ldp     x23, x24, [sp, #32]
+        ldp     x25, x26, [sp, #48]
+        ldp     x27, x28, [sp, #64]
+        ldp     x29, x30, [sp, #80]
+        .cfi_restore x19
+        .cfi_restore x20
+        .cfi_restore x21
+        .cfi_restore x22
+        .cfi_restore x23
+        .cfi_restore x24
+        .cfi_restore x25
+        .cfi_restore x26
+        .cfi_restore x27
+        .cfi_restore x28
+        .cfi_restore x29
+        .cfi_restore x30
+        add     sp, sp, #176
+        .cfi_adjust_cfa_offset -176
+        ret
+        .cfi_endproc
+        .size   ml_arch_switch, .-ml_arch_switch
+
+/* void *ml_arch_first(void *base, void (*entry)(void *), void *arg) */
+        .globl  ml_arch_first
+        .hidden ml_arch_first
+        .type   ml_arch_first, %function
+        .balign 16
+ml_arch_first:
+        .cfi_startproc
+        hint    #34
+        sub     x0, x0, #176
+        stp     x2, x1, [x0, #0]        /* x19: arg, x20: entry */
+        stp     xzr, xzr, [x0, #16]
+        stp     xzr, xzr, [x0, #32]
+        stp     xzr, xzr, [x0, #48]
+        stp     xzr, xzr, [x0, #64]
+        adr     x9, start
+        stp     xzr, x9, [x0, #80]      /* x29: the end of the frame-pointer chain; x30: start */
+        stp     xzr, xzr, [x0, #96]
+        stp     xzr, xzr, [x0, #112]
+        stp     xzr, xzr, [x0, #128]
+        stp     xzr, xzr, [x0, #144]
+        mrs     x9, fpcr
+        stp     x9, xzr, [x0, #160]
+        ret
+        .cfi_endproc
+        .size   ml_arch_first, .-ml_arch_first
+
+/* The outermost frame of a lane: no caller, so unwinders stop here. */
+        .type   start, %function
+        .balign 16
+start:
+        .cfi_startproc
+        .cfi_undefined x30
+        mov     x0, x19
+        blr     x20
+        brk     #0
+        .cfi_endproc
+        .size   start, .-start
+
+        .section .note.GNU-stack, "", %progbits
+
+/* AArch64 feature property: branch target identification (bit 0) is honoured. Return addresses
+   are neither signed nor authenticated here (bit 1). */
+        .section .note.gnu.property, "a"
+        .balign 8
+        .long   4, 16, 5
+        .asciz  "GNU"
+        .long   0xc0000000, 4, 1, 0

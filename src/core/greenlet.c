@@ -1,0 +1,355 @@
+#include "../../arch/arch.h"
+#include "sanitize.h"
+#include "thread.h"
+
+#include <stdlib.h>
+
+const char *ml_error_text(int code) {
+    switch (code) {
+        case ML_ENOMEM: return "out of memory";
+        case ML_ETHREAD: return "cannot switch to a different thread";
+        case ML_EEXITED:
+            return "cannot switch to a different thread (which happens to have exited)";
+        case ML_EORPHAN: return "cannot switch to a garbage collected greenlet";
+        case ML_ECYCLE: return "cyclic parent chain";
+        case ML_EMAIN: return "cannot set the parent of a main greenlet";
+        default: return "unknown error";
+    }
+}
+
+/* -------------------------------------------------------------------------- life and parents */
+
+void ml_greenlet_init(ml_greenlet *g, void *owner, ml_greenlet *parent, ml_body body) {
+    g->owner = owner;
+    g->body = body;
+    g->parent = parent;
+    if (parent) ml_the_hooks.retain(parent);
+}
+
+void ml_greenlet_fini(ml_greenlet *g) {
+    ml_thread *t = g->thread;
+    if (g->saved) {
+        if (t) {
+            ml_lane_forget(&t->lanes, g);
+        } else {
+            ml_the_memory.release(g->saved);
+        }
+    }
+    ml_greenlet *parent = g->parent;
+    g->parent = NULL;
+    g->thread = NULL;
+    if (t) ml_thread_unref(t);
+    if (parent) ml_the_hooks.release(parent);
+}
+
+bool ml_is_main(const ml_greenlet *g) { return g->state != ML_NEW && !g->lane; }
+
+ml_thread *ml_greenlet_thread(const ml_greenlet *g) {
+    while (g && !g->thread) g = g->parent;
+    return g ? g->thread : NULL;
+}
+
+int ml_set_parent(ml_greenlet *g, ml_greenlet *parent) {
+    if (ml_is_main(g)) return ML_EMAIN;
+    for (const ml_greenlet *p = parent; p; p = p->parent) {
+        if (p == g) return ML_ECYCLE;
+    }
+    ml_thread *theirs = ml_greenlet_thread(parent);
+    if (!theirs) return ML_EORPHAN;
+    if (g->state == ML_ACTIVE && theirs != g->thread) return ML_ETHREAD;
+    ml_greenlet *old = g->parent;
+    ml_the_hooks.retain(parent);
+    g->parent = parent;
+    if (old) ml_the_hooks.release(old);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------- switching
+
+   A switch to a resident is ml_arch_switch and nothing else. Otherwise bytes move first:
+
+        lane of the target              heap
+        base  +-----------------+
+              | resident's      | --- evict ---> resident->saved
+              | live bytes      |
+          sp  +-----------------+ <-- restore -- target->saved
+              |                 |
+
+   If the caller stands on that very lane, the moving is done on the thread's transfer stack:
+   caller -> transfer -> target, two ml_arch_switch. All memory is allocated before
+   anything has moved, so a failure returns to the caller with nothing changed. */
+
+/* Below the end of a lane, what a finished or never finished greenlet may have poisoned there. */
+#define STALE_SIZE ((size_t)256 << 10)
+
+static void announce(const ml_thread *t, const ml_greenlet *to, void **fake_stack) {
+    const ml_lane *lane = to->lane;
+    if (lane) {
+        ml_fiber_start(fake_stack, lane->low, (size_t)(lane->base - lane->low));
+    } else {
+        ml_fiber_start(fake_stack, t->main_bottom, t->main_size);
+    }
+}
+
+/* First thing on a stack that was switched to; `fake_stack` is what announce gave for it. */
+static void arrived(ml_thread *t, void *fake_stack) {
+    const void *bottom;
+    size_t size;
+    ml_fiber_finish(fake_stack, &bottom, &size);
+#ifdef ML_SANITIZE
+    if (!t->main_bottom && t->origin == t->main) {
+        t->main_bottom = bottom;
+        t->main_size = size;
+    }
+#else
+    (void)t;
+#endif
+}
+
+_Noreturn static void finish(ml_thread *t, ml_greenlet *g, ml_parcel *parcel);
+
+static void entry(void *arg) {
+    ml_greenlet *g = arg;
+    ml_thread *t = g->thread;
+    arrived(t, NULL);
+    ml_parcel parcel = t->parcel;
+    parcel.origin = t->origin;
+    ml_the_hooks.run(g, &parcel);
+    finish(t, g, &parcel);
+}
+
+/* Makes the bytes of `to` those in place on its lane. Stands on no lane that it changes. */
+static int exchange(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
+    ml_lane *lender = NULL;
+    if (from->state == ML_DEAD) {
+        lender = from->lane;
+        lender->resident = NULL;
+    }
+    /* The hostile build evicts at every switch. */
+    if (HOSTILE && from->state != ML_DEAD && from->lane &&
+        ml_lane_evict(&t->lanes, from->lane, NULL) != 0)
+        return ML_ENOMEM;
+    ml_lane *lane = to->lane;
+    if (lane && lane->resident != to) {
+        if (ml_lane_evict(&t->lanes, lane, lender == lane ? NULL : lender) != 0) return ML_ENOMEM;
+        if (to->sp) {
+            ml_lane_restore(&t->lanes, to);
+        } else {
+            ml_unpoison(lane->base - STALE_SIZE / 2, STALE_SIZE / 2);
+            to->sp = ml_arch_first(lane->base, entry, to);
+            lane->resident = to;
+        }
+    }
+    if (lender) ml_lane_leave(&t->lanes, from);
+    return 0;
+}
+
+/* Runs on the transfer stack, each time anew: with the floating-point state of who called it,
+   which a new greenlet inherits. */
+static void transfer(void *arg) {
+    ml_thread *t = arg;
+    arrived(t, NULL);
+    ml_greenlet *from = t->origin;
+    ml_greenlet *to = t->transfer_to;
+    t->transfer_result = exchange(t, from, to);
+    if (t->transfer_result != 0) to = from;
+    announce(t, to, NULL);
+    void *ended;
+    ml_arch_switch(&ended, to->sp);
+    abort(); /* not reached */
+}
+
+/* Leaves the stack of `from`, the current greenlet, for that of `to`. Returns when somebody comes
+   back to it: 0, or ML_ENOMEM when nothing has happened. A dead greenlet cannot fail. */
+static int jump(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
+    void *fake_stack = NULL;
+    void **fake = from->state == ML_DEAD ? NULL : &fake_stack;
+    ml_lane *lane = to->lane;
+    bool direct = !HOSTILE;
+    t->origin = from;
+    if (__builtin_expect(lane && lane->resident != to, 0)) {
+        direct = direct && lane != from->lane && from->state != ML_DEAD;
+        if (direct && exchange(t, from, to) != 0) return ML_ENOMEM;
+    } else if (direct && from->state == ML_DEAD) {
+        ml_lane_leave(&t->lanes, from);
+    }
+    t->current = to;
+    if (direct) {
+        announce(t, to, fake);
+        ml_arch_switch(&from->sp, to->sp);
+    } else {
+        t->transfer_to = to;
+        char *low = t->transfer_map + TRANSFER_GUARD;
+        char *base = t->transfer_map + TRANSFER_SIZE;
+        ml_unpoison(low, (size_t)(base - low));
+        ml_fiber_start(fake, low, (size_t)(base - low));
+        ml_arch_switch(&from->sp, ml_arch_first(base, transfer, t));
+    }
+    arrived(t, fake_stack);
+    int result = t->transfer_result;
+    if (__builtin_expect(result != 0, 0)) {
+        t->transfer_result = 0;
+        t->current = from;
+    }
+    return result;
+}
+
+/* The nearest ancestor-or-self of `target` that is alive or can still be started. */
+static ml_greenlet *living(ml_greenlet *target) {
+    while (target && target->state == ML_DEAD) target = target->parent;
+    return target;
+}
+
+static int check_thread(const ml_thread *t, const ml_greenlet *to) {
+    const ml_thread *theirs = ml_greenlet_thread(to);
+    if (theirs == t) return 0;
+    if (!theirs) return ML_EORPHAN;
+    return theirs->exited ? ML_EEXITED : ML_ETHREAD;
+}
+
+/* Gives the new `to` a lane, on which its first frame is laid out when it is jumped to. */
+static int start(ml_thread *t, ml_greenlet *to, ml_lane *lane) {
+    if (!lane) lane = ml_lane_choose(&t->lanes);
+    if (!lane) return ML_ENOMEM;
+    ml_lane_bind(&t->lanes, lane, to);
+    to->sp = NULL;
+    to->thread = t;
+    to->state = ML_ACTIVE;
+    t->tenants++;
+    return 0;
+}
+
+/* Undoes start. */
+static void unstart(ml_thread *t, ml_greenlet *to) {
+    ml_lane_leave(&t->lanes, to);
+    to->lane = NULL;
+    to->thread = NULL;
+    to->state = ML_NEW;
+    t->tenants--;
+}
+
+static void drain(ml_thread *t) {
+    ml_greenlet *g = atomic_exchange(&t->graveyard, NULL);
+    while (g) {
+        ml_greenlet *next = g->next_kill;
+        g->kill_queued = false;
+        ml_the_hooks.kill(g);
+        g = next;
+    }
+}
+
+void ml_bury(ml_greenlet *g) {
+    if (g->kill_queued) {
+        ml_the_hooks.release(g);
+        return;
+    }
+    g->kill_queued = true;
+    g->next_kill = atomic_load(&g->thread->graveyard);
+    while (!atomic_compare_exchange_weak(&g->thread->graveyard, &g->next_kill, g)) {}
+}
+
+/* Lets the language refuse the new `to`, which `heir` is or has for an ancestor. That may run
+   anything: `*changed` tells that `to` is no ancestor any more (it may be gone) or not new. */
+static int prepare(const ml_greenlet *heir, ml_greenlet *to, bool *changed) {
+    ml_the_hooks.retain(to);
+    int result = ml_the_hooks.prepare(to);
+    while (heir && heir != to) heir = heir->parent;
+    *changed = !heir || to->state != ML_NEW;
+    ml_the_hooks.release(to);
+    return result;
+}
+
+/* Everything about a switch that is not the common case: finds who is really meant, in `*target`,
+   and starts it if it is new (then `*started`). */
+static int resolve(ml_thread *t, ml_greenlet **target, bool *started) {
+    if (atomic_load(&t->graveyard)) drain(t);
+    for (;;) {
+        ml_greenlet *to = living(*target);
+        if (!to) {
+            const ml_thread *theirs = ml_greenlet_thread(*target);
+            return theirs && theirs->exited ? ML_EEXITED : ML_EORPHAN;
+        }
+        int result = check_thread(t, to);
+        if (result != 0) return result;
+        if (to->state == ML_NEW) {
+            bool changed;
+            result = prepare(*target, to, &changed);
+            if (result != 0) return result;
+            if (changed || check_thread(t, to) != 0) continue;
+            result = start(t, to, NULL);
+            if (result != 0) return result;
+            *started = true;
+        }
+        *target = to;
+        return 0;
+    }
+}
+
+int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
+    ml_thread *t = ml_thread_get();
+    if (!t) return ML_ENOMEM;
+    ml_greenlet *from = t->current;
+    ml_greenlet *to = target;
+    bool started = false;
+    int result;
+    if (__builtin_expect(to->state != ML_ACTIVE || to->thread != t ||
+                             atomic_load_explicit(&t->graveyard, memory_order_relaxed), 0)) {
+        result = resolve(t, &to, &started);
+        if (result != 0) return result;
+    }
+    parcel->origin = NULL;
+    if (to == from) return 0;
+    t->parcel = *parcel;
+    ml_the_hooks.leave(from);
+    result = jump(t, from, to);
+    if (__builtin_expect(result != 0, 0)) {
+        if (started) unstart(t, to);
+        ml_the_hooks.enter(from);
+        ml_the_hooks.release(from);
+        return result;
+    }
+    *parcel = t->parcel;
+    parcel->origin = t->origin;
+    ml_the_hooks.enter(from);
+    return 0;
+}
+
+void ml_settle(ml_parcel *parcel) {
+    ml_greenlet *origin = parcel->origin;
+    parcel->origin = NULL;
+    if (origin) ml_the_hooks.release(origin);
+}
+
+void ml_discard(ml_parcel *parcel) {
+    if (parcel->kind) parcel->kind->discard(parcel);
+    parcel->kind = NULL;
+    ml_settle(parcel);
+}
+
+/* Hands `parcel` to the nearest ancestor of `g` that takes it, and never comes back. */
+_Noreturn static void finish(ml_thread *t, ml_greenlet *g, ml_parcel *parcel) {
+    ml_greenlet *to = g->parent;
+    for (;;) {
+        to = living(to);
+        if (!to || check_thread(t, to) != 0) to = t->main;
+        if (to->state != ML_NEW) break;
+        /* Prepared while `g` is still alive, since that may run arbitrary code. */
+        bool changed;
+        bool refused = prepare(g, to, &changed) != 0;
+        if (refused) ml_the_hooks.take_error(parcel);
+        if (changed) {
+            to = g->parent;
+        } else if (refused) {
+            to = to->parent;
+        } else if (check_thread(t, to) == 0) {
+            start(t, to, g->lane); /* with a lane at hand it cannot fail */
+            break;
+        }
+    }
+    if (g->saved) ml_lane_forget(&t->lanes, g);
+    g->state = ML_DEAD;
+    t->parcel = *parcel;
+    ml_the_hooks.leave(g);
+    jump(t, g, to);
+    abort(); /* not reached: nobody can switch to the dead */
+}

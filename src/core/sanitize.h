@@ -1,0 +1,58 @@
+/* What AddressSanitizer must be told about stacks that it did not make. Without it, nothing. */
+
+#ifndef ML_SANITIZE_H
+#define ML_SANITIZE_H
+
+#include <stddef.h>
+#include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ML_SANITIZE 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ML_SANITIZE 1
+#endif
+#endif
+
+#ifdef ML_SANITIZE
+
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+
+/* Copies bytes of stack frames: the red zones between variables too, which an instrumented copy
+   or memcpy would take for an overflow. */
+__attribute__((no_sanitize("address"))) static inline void ml_copy(void *to, const void *from,
+                                                                    size_t size) {
+    volatile char *t = to;
+    const volatile char *f = from;
+    for (size_t i = 0; i < size; i++) t[i] = f[i];
+}
+
+static inline void ml_fiber_start(void **fake_stack, const void *bottom, size_t size) {
+    __sanitizer_start_switch_fiber(fake_stack, bottom, size);
+}
+
+static inline void ml_fiber_finish(void *fake_stack, const void **bottom, size_t *size) {
+    __sanitizer_finish_switch_fiber(fake_stack, bottom, size);
+}
+
+static inline void ml_unpoison(const void *memory, size_t size) {
+    __asan_unpoison_memory_region(memory, size);
+}
+
+#else
+
+static inline void ml_copy(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+
+static inline void ml_fiber_start(void **fake_stack, const void *bottom, size_t size) {
+    (void)fake_stack, (void)bottom, (void)size;
+}
+
+static inline void ml_fiber_finish(void *fake_stack, const void **bottom, size_t *size) {
+    (void)fake_stack, (void)bottom, (void)size;
+}
+
+static inline void ml_unpoison(const void *memory, size_t size) { (void)memory, (void)size; }
+
+#endif
+#endif

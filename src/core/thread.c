@@ -1,0 +1,80 @@
+#include "thread.h"
+#include "sanitize.h"
+
+#include <string.h>
+
+_Thread_local ml_thread *ml_this_thread __attribute__((tls_model("initial-exec")));
+
+ml_hooks ml_the_hooks;
+
+static ml_thread *create(void) {
+    ml_thread *t = ml_the_memory.allocate(sizeof *t);
+    if (!t) return NULL;
+    memset(t, 0, sizeof *t);
+    t->tenants = 2;
+    t->transfer_map = ml_the_memory.map(TRANSFER_SIZE, TRANSFER_GUARD);
+    if (!t->transfer_map) goto no_map;
+    ml_this_thread = t; /* create_main may ask who is current: nobody yet */
+    t->main = ml_the_hooks.create_main();
+    if (!t->main) goto no_main;
+    t->main->thread = t;
+    t->main->state = ML_ACTIVE;
+    t->current = t->main;
+    ml_the_hooks.retain(t->main); /* as the current one; the first reference is the thread's */
+    return t;
+
+no_main:
+    ml_this_thread = NULL;
+    ml_the_memory.unmap(t->transfer_map, TRANSFER_SIZE);
+no_map:
+    ml_the_memory.release(t);
+    return NULL;
+}
+
+ml_thread *ml_thread_get(void) { return ml_this_thread ? ml_this_thread : create(); }
+
+ml_greenlet *ml_current(void) {
+    ml_thread *t = ml_thread_get();
+    return t ? t->current : NULL;
+}
+
+ml_greenlet *ml_thread_main(const ml_thread *t) { return t->main; }
+bool ml_thread_exited(const ml_thread *t) { return t->exited; }
+
+ml_counts ml_thread_counts(void) {
+    const ml_thread *t = ml_this_thread;
+    return t ? (ml_counts){t->lanes.evictions, t->lanes.count} : (ml_counts){0};
+}
+
+void ml_thread_unref(ml_thread *t) {
+    if (--t->tenants == 0) ml_the_memory.release(t);
+}
+
+void ml_thread_exit(ml_thread *t) {
+    if (t->exited) return;
+    t->exited = true;
+    bool standing = t->current != t->main;
+    if (ml_this_thread == t) {
+        ml_this_thread = NULL;
+        if (!standing) {
+            ml_lanes_fini(&t->lanes);
+            ml_unpoison(t->transfer_map, TRANSFER_SIZE);
+            ml_the_memory.unmap(t->transfer_map, TRANSFER_SIZE);
+        }
+    }
+    ml_greenlet *g = atomic_exchange(&t->graveyard, NULL);
+    while (g) {
+        ml_greenlet *next = g->next_kill;
+        g->kill_queued = false;
+        ml_the_hooks.kill(g);
+        g = next;
+    }
+    ml_greenlet *main = t->main;
+    t->main = t->current = NULL;
+    main->state = ML_DEAD;
+    if (!standing) ml_the_hooks.release(main); /* as the current one */
+    ml_the_hooks.release(main);
+    ml_thread_unref(t);
+}
+
+ml_thread *ml_this_thread_or_null(void) { return ml_this_thread; }

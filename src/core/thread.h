@@ -1,0 +1,41 @@
+/* The greenlet world of one OS thread. */
+
+#ifndef ML_THREAD_H
+#define ML_THREAD_H
+
+#include "lane.h"
+
+#include <stdatomic.h>
+
+#define TRANSFER_SIZE ((size_t)128 << 10)
+#define TRANSFER_GUARD ((size_t)64 << 10) /* a multiple of every page size */
+
+struct ml_thread {
+    ml_greenlet *current;
+    _Atomic(ml_greenlet *) graveyard; /* pushed by any thread, emptied by this one */
+    ml_parcel parcel;                 /* in flight */
+    ml_greenlet *origin;              /* who made the switch in flight */
+    ml_greenlet *main;
+    ml_lanes lanes;
+
+    /* Copying runs here when it replaces the bytes its caller stands on. */
+    char *transfer_map;
+    ml_greenlet *transfer_to;
+    int transfer_result;
+
+    bool exited;
+    size_t tenants; /* itself, and the main and started greenlets not yet finalised */
+
+    /* AddressSanitizer's view of the stack that is no lane. */
+    const void *main_bottom;
+    size_t main_size;
+};
+
+/* The calling thread, or NULL if it has none yet. Initial-exec: one instruction, also in a
+   shared library that is loaded late; it takes eight bytes of the surplus glibc keeps for this. */
+extern _Thread_local ml_thread *ml_this_thread __attribute__((tls_model("initial-exec")));
+
+/* One user of `t` less; frees it with the last. */
+void ml_thread_unref(ml_thread *t);
+
+#endif

@@ -1,0 +1,338 @@
+/* The type greenlet.greenlet: its life, attributes and representation. */
+
+#include "pygreenlet.h"
+
+#include <stddef.h>
+
+PyObject *ml_PyExc_GreenletExit;
+PyObject *ml_PyExc_GreenletError;
+
+extern PyMethodDef ml_pyswitch_methods[];
+extern const ml_body ml_py_body;
+void ml_pyswitch_init(void);
+
+static inline ml_pygreenlet *impl(PyObject *self) { return ((PyGreenlet *)self)->pimpl; }
+
+/* Active here means: its stack can still run. */
+static bool active(const ml_greenlet *g) {
+    return g->state == ML_ACTIVE && !ml_thread_exited(g->thread);
+}
+
+ml_greenlet *ml_py_current(void) {
+    ml_greenlet *g = ml_current();
+    if (!g) PyErr_NoMemory();
+    return g;
+}
+
+void ml_py_raise(int code, const ml_greenlet *g) {
+    switch (code) {
+        case ML_ENOMEM: PyErr_NoMemory(); break;
+        case ML_ECYCLE: PyErr_SetString(PyExc_ValueError, ml_error_text(code)); break;
+        case ML_EMAIN: PyErr_SetString(PyExc_AttributeError, ml_error_text(code)); break;
+        case ML_ETHREAD: {
+            const ml_thread *theirs = ml_greenlet_thread(g);
+            ml_greenlet *current = ml_py_current();
+            if (!current) break;
+            PyErr_Format(ml_PyExc_GreenletError,
+                         "Cannot switch to a different thread\n\tCurrent:  %R\n\tExpected: %R",
+                         ml_py_object(current), ml_py_object(ml_thread_main(theirs)));
+            break;
+        }
+        default: PyErr_SetString(ml_PyExc_GreenletError, ml_error_text(code));
+    }
+}
+
+/* ------------------------------------------------------------------------------------- life */
+
+static PyObject *create(PyTypeObject *type, ml_body body, ml_greenlet *parent) {
+    if (!parent) parent = ml_py_current();
+    PyObject *self = parent ? type->tp_alloc(type, 0) : NULL;
+    if (!self) return NULL;
+    ml_pygreenlet *p = PyMem_Calloc(1, sizeof *p);
+    if (!p) {
+        Py_DECREF(self);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    ((PyGreenlet *)self)->pimpl = p;
+    ml_greenlet_init(&p->core, self, parent, body);
+    return self;
+}
+
+PyObject *ml_pygreenlet_new(ml_body body, ml_greenlet *parent) {
+    return create(&ml_PyGreenlet_Type, body, parent);
+}
+
+static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs;
+    return create(type, ml_py_body, NULL);
+}
+
+static int setrun(PyObject *self, PyObject *value, void *closure);
+static int setparent(PyObject *self, PyObject *value, void *closure);
+
+static int init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"run", "parent", NULL};
+    PyObject *run = NULL;
+    PyObject *parent = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:greenlet", names, &run, &parent)) {
+        return -1;
+    }
+    if (run && run != Py_None && setrun(self, run, NULL) != 0) return -1;
+    if (parent && parent != Py_None && setparent(self, parent, NULL) != 0) return -1;
+    return 0;
+}
+
+static int traverse(PyObject *self, visitproc visit, void *arg) {
+    ml_pygreenlet *p = impl(self);
+    Py_VISIT(((PyGreenlet *)self)->dict);
+    if (!p) return 0;
+    Py_VISIT(p->run);
+    if (p->core.parent) Py_VISIT(ml_py_object(p->core.parent));
+    return p->core.state == ML_ACTIVE ? 0 : ml_top_traverse(&p->top, visit, arg);
+}
+
+/* An active greenlet is no garbage: what its stack refers to cannot be seen. */
+static int is_gc(PyObject *self) { return !impl(self) || !active(&impl(self)->core); }
+
+static int clear(PyObject *self) {
+    ml_pygreenlet *p = impl(self);
+    Py_CLEAR(((PyGreenlet *)self)->dict);
+    if (!p || active(&p->core)) return 0;
+    Py_CLEAR(p->run);
+    ml_greenlet *parent = p->core.parent;
+    p->core.parent = NULL;
+    if (parent) Py_DECREF(ml_py_object(parent));
+    return 0;
+}
+
+static void complain(PyObject *self) {
+    PyObject *file = PySys_GetObject("stderr");
+    if (!file || file == Py_None) return;
+    PyFile_WriteString("GreenletExit did not kill ", file);
+    PyFile_WriteObject(self, file, 0);
+    PyFile_WriteString("\n", file);
+    PyErr_Clear();
+}
+
+/* The last reference to a suspended greenlet is gone, and it is resurrected with one: ends it, or
+   leaves that to its thread. */
+static void end(PyObject *self) {
+    ml_greenlet *g = &impl(self)->core;
+    ml_thread *mine = ml_this_thread_or_null();
+    if (ml_thread_exited(g->thread) || _Py_IsFinalizing()) {
+        g->state = ML_DEAD; /* nobody can run it any more */
+    } else if (g->thread != mine ||
+               (ml_py_may_switch && !ml_py_may_switch(ml_py_current()))) {
+        Py_INCREF(self);
+        ml_bury(g);
+    } else {
+        ml_py_kill(g);
+        if (Py_REFCNT(self) == 1 && active(g)) {
+            Py_INCREF(self); /* leaked, with its stack */
+            complain(self);
+        }
+    }
+}
+
+/* Whether `self` is to be freed; otherwise somebody holds it again. */
+static bool finalize(PyObject *self) {
+    PyObject *type, *value, *traceback;
+    Py_SET_REFCNT(self, 1);
+    PyErr_Fetch(&type, &value, &traceback);
+    end(self);
+    PyErr_Restore(type, value, traceback);
+    Py_ssize_t count = Py_REFCNT(self) - 1;
+    Py_SET_REFCNT(self, count);
+    if (count == 0) return true;
+    /* As Objects/object.c does in PyObject_CallFinalizerFromDealloc. */
+    _Py_NewReference(self);
+    Py_SET_REFCNT(self, count);
+    /* subtype_dealloc (Objects/typeobject.c) will drop the type's reference all the same. */
+    if (PyType_HasFeature(Py_TYPE(self), Py_TPFLAGS_HEAPTYPE)) Py_INCREF(Py_TYPE(self));
+    PyObject_GC_Track(self);
+    return false;
+}
+
+static void dealloc(PyObject *self) {
+    ml_pygreenlet *p = impl(self);
+    PyObject_GC_UnTrack(self);
+    if (p && p->core.state == ML_ACTIVE && !ml_is_main(&p->core) && !finalize(self)) return;
+    if (((PyGreenlet *)self)->weakreflist) PyObject_ClearWeakRefs(self);
+    Py_CLEAR(((PyGreenlet *)self)->dict);
+    if (p) {
+        Py_CLEAR(p->run);
+        ml_top_drop(&p->top);
+        ((PyGreenlet *)self)->pimpl = NULL;
+        ml_greenlet_fini(&p->core);
+        PyMem_Free(p);
+    }
+    Py_TYPE(self)->tp_free(self);
+}
+
+/* ------------------------------------------------------------------------------- attributes */
+
+static PyObject *getdict(PyObject *self, void *closure) {
+    (void)closure;
+    PyGreenlet *g = (PyGreenlet *)self;
+    if (!g->dict) g->dict = PyDict_New();
+    return Py_XNewRef(g->dict);
+}
+
+static int setdict(PyObject *self, PyObject *value, void *closure) {
+    (void)closure;
+    if (!value) {
+        PyErr_SetString(PyExc_TypeError, "__dict__ may not be deleted");
+        return -1;
+    }
+    if (!PyDict_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "__dict__ must be a dictionary");
+        return -1;
+    }
+    Py_INCREF(value);
+    Py_XSETREF(((PyGreenlet *)self)->dict, value);
+    return 0;
+}
+
+static PyObject *getrun(PyObject *self, void *closure) {
+    (void)closure;
+    ml_pygreenlet *p = impl(self);
+    if (p->core.state == ML_NEW && p->run) return Py_NewRef(p->run);
+    PyErr_SetString(PyExc_AttributeError, "run");
+    return NULL;
+}
+
+static int setrun(PyObject *self, PyObject *value, void *closure) {
+    (void)closure;
+    ml_pygreenlet *p = impl(self);
+    if (ml_is_main(&p->core)) {
+        PyErr_SetString(PyExc_AttributeError, "Main greenlets do not have a run attribute.");
+        return -1;
+    }
+    if (p->core.state != ML_NEW) {
+        PyErr_SetString(PyExc_AttributeError,
+                        "run cannot be set after the start of the greenlet");
+        return -1;
+    }
+    if (p->core.body != ml_py_body) {
+        PyErr_SetString(PyExc_AttributeError, "run of a Lua function's greenlet cannot be set");
+        return -1;
+    }
+    Py_XINCREF(value);
+    Py_XSETREF(p->run, value);
+    return 0;
+}
+
+static PyObject *getparent(PyObject *self, void *closure) {
+    (void)closure;
+    const ml_greenlet *parent = impl(self)->core.parent;
+    return Py_NewRef(parent ? ml_py_object(parent) : Py_None);
+}
+
+static int setparent(PyObject *self, PyObject *value, void *closure) {
+    (void)closure;
+    if (!value) {
+        PyErr_SetString(PyExc_AttributeError, "can't delete attribute");
+        return -1;
+    }
+    ml_greenlet *g = &impl(self)->core;
+    if (ml_is_main(g)) {
+        ml_py_raise(ML_EMAIN, g);
+        return -1;
+    }
+    if (!ml_is_pygreenlet(value)) {
+        PyErr_Format(PyExc_TypeError, "GreenletChecker: Expected any type of greenlet, not %s",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    int result = ml_set_parent(g, ml_py_core(value));
+    if (result == ML_EORPHAN) {
+        PyErr_SetString(PyExc_ValueError, "parent must not be garbage collected");
+    } else if (result == ML_ETHREAD) {
+        PyErr_SetString(PyExc_ValueError, "parent cannot be on a different thread");
+    } else if (result != 0) {
+        ml_py_raise(result, g);
+    }
+    return result == 0 ? 0 : -1;
+}
+
+static PyObject *getdead(PyObject *self, void *closure) {
+    (void)closure;
+    const ml_greenlet *g = &impl(self)->core;
+    return PyBool_FromLong(g->state != ML_NEW && !active(g));
+}
+
+static int is_true(PyObject *self) { return active(&impl(self)->core); }
+
+static PyObject *repr(PyObject *self) {
+    const ml_greenlet *g = &impl(self)->core;
+    const char *name = Py_TYPE(self)->tp_name;
+    const void *thread = g->thread;
+    if (g->state != ML_NEW && !active(g)) {
+        const char *exited = thread && ml_thread_exited(g->thread) ? "(thread exited) " : "";
+        return PyUnicode_FromFormat("<%s object at %p (otid=%p) %sdead>", name, self, thread,
+                                    exited);
+    }
+    const char *where = g->state == ML_NEW ? "" : g == ml_current() ? " current" : " suspended";
+    return PyUnicode_FromFormat("<%s object at %p (otid=%p)%s%s%s%s>", name, self, thread, where,
+                                active(g) ? " active" : "",
+                                g->state == ML_NEW ? " pending" : " started",
+                                ml_is_main(g) ? " main" : "");
+}
+
+/* ------------------------------------------------------------------------------------- type */
+
+static PyGetSetDef attributes[] = {
+    {"__dict__", getdict, setdict, NULL, NULL},
+    {"run", getrun, setrun, "The callable that the greenlet runs; gone once it has started.",
+     NULL},
+    {"parent", getparent, setparent,
+     "The greenlet that gets what this one returns, or the exception that ends it. None for a "
+     "thread's main greenlet.",
+     NULL},
+    {"dead", getdead, NULL, "Whether it has finished.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyNumberMethods as_number = {.nb_bool = is_true};
+
+PyTypeObject ml_PyGreenlet_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "greenlet.greenlet",
+    .tp_basicsize = sizeof(PyGreenlet),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .tp_doc = "greenlet(run=None, parent=None) -> greenlet\n\n"
+              "Creates a new greenlet object (without running it).\n\n"
+              " - *run* -- The callable to invoke.\n"
+              " - *parent* -- The parent greenlet. The default is the current greenlet.",
+    .tp_new = new,
+    .tp_init = init,
+    .tp_dealloc = dealloc,
+    .tp_free = PyObject_GC_Del,
+    .tp_traverse = traverse,
+    .tp_clear = clear,
+    .tp_is_gc = is_gc,
+    .tp_repr = repr,
+    .tp_as_number = &as_number,
+    .tp_methods = ml_pyswitch_methods,
+    .tp_getset = attributes,
+    .tp_weaklistoffset = offsetof(PyGreenlet, weakreflist),
+    .tp_dictoffset = offsetof(PyGreenlet, dict),
+};
+
+int ml_pygreenlet_init(void) {
+    if (ml_PyExc_GreenletError) return 0;
+    ml_PyExc_GreenletExit =
+        PyErr_NewException("greenlet.GreenletExit", PyExc_BaseException, NULL);
+    if (!ml_PyExc_GreenletExit) return -1;
+    PyObject *error = PyErr_NewException("greenlet.error", NULL, NULL);
+    if (!error || PyType_Ready(&ml_PyGreenlet_Type) != 0) {
+        Py_XDECREF(error);
+        Py_CLEAR(ml_PyExc_GreenletExit);
+        return -1;
+    }
+    ml_PyExc_GreenletError = error;
+    ml_pyswitch_init();
+    ml_datastack_init();
+    return 0;
+}

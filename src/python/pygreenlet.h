@@ -1,0 +1,83 @@
+/* The Python type greenlet.greenlet. Every greenlet of a process that runs Python, whatever its
+   body, is carried by one such object: its reference count is the greenlet's. All functions need
+   the GIL. */
+
+#ifndef ML_PYGREENLET_H
+#define ML_PYGREENLET_H
+
+#include "../core/core.h"
+#include "tstate.h"
+
+/* The layout that compiled clients of greenlet rely on (greenlet.h of greenlet >= 1.0). */
+typedef struct PyGreenlet {
+    PyObject_HEAD
+    PyObject *weakreflist;
+    PyObject *dict;
+    struct ml_pygreenlet *pimpl;
+} PyGreenlet;
+
+typedef struct ml_pygreenlet {
+    ml_greenlet core; /* first: the core's pointer is also a pointer to this */
+    ml_top top;
+    PyObject *run; /* until the start */
+} ml_pygreenlet;
+
+extern PyTypeObject ml_PyGreenlet_Type;
+extern PyObject *ml_PyExc_GreenletExit;
+extern PyObject *ml_PyExc_GreenletError;
+
+static inline bool ml_is_pygreenlet(PyObject *o) {
+    return PyObject_TypeCheck(o, &ml_PyGreenlet_Type);
+}
+
+static inline ml_greenlet *ml_py_core(PyObject *greenlet) {
+    return &((PyGreenlet *)greenlet)->pimpl->core;
+}
+
+/* The object that carries `g` (borrowed). */
+static inline PyObject *ml_py_object(const ml_greenlet *g) { return g->owner; }
+
+/* Readies the type and the exceptions, installs the core's hooks. 0, or -1 with an exception. */
+int ml_pygreenlet_init(void);
+
+/* A new greenlet with a body in C (new reference), or NULL with an exception. Its parent is
+   `parent`, or the current greenlet if NULL. */
+PyObject *ml_pygreenlet_new(ml_body body, ml_greenlet *parent);
+
+/* The running greenlet of this thread (borrowed), or NULL with MemoryError. */
+ml_greenlet *ml_py_current(void);
+
+/* Raises what `code` (ML_E...) of a switch to `g` says, in greenlet's words. */
+void ml_py_raise(int code, const ml_greenlet *g);
+
+/* `g` lost its last reference while suspended in this thread: throws GreenletExit into it. */
+void ml_py_kill(ml_greenlet *g);
+
+/* ---------------------------------------------------------------------------------- parcels
+
+   value: with count 1 the one argument, else a tuple (NULL: empty); extra: a dict of keyword
+   arguments or NULL. An error: value, extra and more are type, value and traceback. */
+extern const ml_parcel_kind ml_py_parcel;
+
+/* Sets a parcel to one value, stealing the reference. */
+void ml_py_pack_value(ml_parcel *parcel, PyObject *value);
+/* Moves the exception that is set into a parcel. */
+void ml_py_pack_error(ml_parcel *parcel);
+/* Gives what a parcel brought as the result of a call: a new reference, or NULL with the
+   exception that it carries. Empties and settles the parcel. */
+PyObject *ml_py_unpack(ml_parcel *parcel);
+/* Switches and unpacks. Steals the parcel's values, also on failure. */
+PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel);
+
+/* What another room puts here when it brings parcels of its own: turns one into a Python parcel,
+   in place. 0, or -1 with an exception and the parcel empty. */
+extern int (*ml_py_import_parcel)(ml_parcel *parcel);
+
+/* What another room puts here when there are moments when its stack must not be left: whether
+   the current greenlet may switch now. */
+extern bool (*ml_py_may_switch)(const ml_greenlet *current);
+
+/* The module `greenlet`, for PyImport_AppendInittab. */
+PyObject *ml_PyInit_greenlet(void);
+
+#endif

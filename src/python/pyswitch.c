@@ -1,0 +1,360 @@
+/* What a switch means to Python: parcels, the core's hooks, the body of a Python greenlet. */
+
+#include "pygreenlet.h"
+
+int (*ml_py_import_parcel)(ml_parcel *parcel);
+bool (*ml_py_may_switch)(const ml_greenlet *current);
+
+static inline ml_pygreenlet *impl(ml_greenlet *g) { return (ml_pygreenlet *)g; }
+
+/* --------------------------------------------------------------------------------- parcels */
+
+static void discard(ml_parcel *parcel) {
+    Py_XDECREF(parcel->value);
+    Py_XDECREF(parcel->extra);
+    Py_XDECREF(parcel->more);
+}
+
+const ml_parcel_kind ml_py_parcel = {discard};
+
+static void pack(ml_parcel *parcel, PyObject *value, PyObject *extra, int count) {
+    *parcel = (ml_parcel){.kind = &ml_py_parcel, .value = value, .extra = extra, .count = count};
+}
+
+void ml_py_pack_value(ml_parcel *parcel, PyObject *value) { pack(parcel, value, NULL, 1); }
+
+void ml_py_pack_error(ml_parcel *parcel) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    pack(parcel, type, value, 0);
+    parcel->more = traceback;
+    parcel->error = true;
+}
+
+/* The arguments of a vectorcall. 0, or -1 with an exception. */
+static int pack_arguments(ml_parcel *parcel, PyObject *const *args, Py_ssize_t nargs,
+                          PyObject *kwnames) {
+    PyObject *value = NULL;
+    PyObject *kwargs = NULL;
+    if (nargs == 1) {
+        value = Py_NewRef(args[0]);
+    } else if (nargs > 1) {
+        value = PyTuple_New(nargs);
+        if (!value) return -1;
+        for (Py_ssize_t i = 0; i < nargs; i++) PyTuple_SET_ITEM(value, i, Py_NewRef(args[i]));
+    }
+    Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (count) {
+        kwargs = PyDict_New();
+        if (!kwargs) goto failed;
+        for (Py_ssize_t i = 0; i < count; i++) {
+            PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+            if (PyDict_SetItem(kwargs, name, args[nargs + i]) != 0) goto failed;
+        }
+    }
+    pack(parcel, value, kwargs, (int)nargs);
+    return 0;
+
+failed:
+    Py_XDECREF(value);
+    Py_XDECREF(kwargs);
+    return -1;
+}
+
+/* What greenlet makes of arguments at the receiver: nothing is (), one is itself, keywords alone
+   are a dict, both are a pair. Steals the references. */
+static PyObject *as_result(PyObject *value, PyObject *kwargs, int count) {
+    if (!kwargs) return value ? value : PyTuple_New(0);
+    if (count == 0) return kwargs;
+    if (count == 1) {
+        PyObject *one = value;
+        value = PyTuple_Pack(1, one);
+        Py_DECREF(one);
+    }
+    PyObject *pair = value ? PyTuple_Pack(2, value, kwargs) : NULL;
+    Py_XDECREF(value);
+    Py_DECREF(kwargs);
+    return pair;
+}
+
+static int import(ml_parcel *parcel) {
+    if (parcel->kind == &ml_py_parcel) return 0;
+    int result = ml_py_import_parcel(parcel);
+    if (result != 0) parcel->kind = NULL;
+    return result;
+}
+
+PyObject *ml_py_unpack(ml_parcel *parcel) {
+    if (__builtin_expect(parcel->kind != &ml_py_parcel, 0) && import(parcel) != 0) {
+        ml_settle(parcel);
+        return NULL;
+    }
+    ml_settle(parcel);
+    parcel->kind = NULL;
+    if (__builtin_expect(parcel->error, 0)) {
+        PyErr_Restore(parcel->value, parcel->extra, parcel->more);
+        return NULL;
+    }
+    return as_result(parcel->value, parcel->extra, parcel->count);
+}
+
+PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel) {
+    int result = ml_switch(target, parcel);
+    if (__builtin_expect(result != 0, 0)) {
+        if (result == ML_ELANGUAGE) {
+            PyObject *type, *value, *traceback;
+            PyErr_Fetch(&type, &value, &traceback);
+            ml_discard(parcel);
+            PyErr_Restore(type, value, traceback);
+        } else {
+            ml_discard(parcel);
+            ml_py_raise(result, target);
+        }
+        return NULL;
+    }
+    return ml_py_unpack(parcel);
+}
+
+/* ------------------------------------------------------------------------- switch and throw */
+
+static PyObject *switch_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames) {
+    ml_parcel parcel;
+    if (pack_arguments(&parcel, args, nargs, kwnames) != 0) return NULL;
+    return ml_py_switch(ml_py_core(self), &parcel);
+}
+
+/* Turns the exception that is set into a parcel as `finish` and `throw` need it: GreenletExit is
+   an ordinary result where `exit_is_result`. */
+static void pack_outcome(ml_parcel *parcel, bool exit_is_result) {
+    if (exit_is_result && PyErr_ExceptionMatches(ml_PyExc_GreenletExit)) {
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+        Py_XDECREF(type);
+        Py_XDECREF(traceback);
+        ml_py_pack_value(parcel, value ? value : Py_NewRef(Py_None));
+    } else {
+        ml_py_pack_error(parcel);
+    }
+}
+
+static PyObject *throw_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs > 3) {
+        PyErr_Format(PyExc_TypeError, "throw expected at most 3 arguments, got %zd", nargs);
+        return NULL;
+    }
+    PyObject *type = nargs > 0 ? args[0] : ml_PyExc_GreenletExit;
+    PyObject *value = nargs > 1 ? args[1] : NULL;
+    PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
+    if (traceback && !PyTraceBack_Check(traceback)) {
+        PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback object");
+        return NULL;
+    }
+    if (PyExceptionClass_Check(type)) {
+        Py_INCREF(type);
+        Py_XINCREF(value);
+        Py_XINCREF(traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+    } else if (PyExceptionInstance_Check(type)) {
+        if (value && value != Py_None) {
+            PyErr_SetString(PyExc_TypeError, "instance exception may not have a separate value");
+            return NULL;
+        }
+        value = Py_NewRef(type);
+        type = Py_NewRef(PyExceptionInstance_Class(type));
+        Py_XINCREF(traceback);
+    } else {
+        PyErr_Format(PyExc_TypeError, "exceptions must be classes, or instances, not %s",
+                     Py_TYPE(type)->tp_name);
+        return NULL;
+    }
+    PyErr_Restore(type, value, traceback);
+    ml_greenlet *g = ml_py_core(self);
+    ml_parcel parcel;
+    pack_outcome(&parcel, g->state == ML_DEAD);
+    return ml_py_switch(g, &parcel);
+}
+
+PyMethodDef ml_pyswitch_methods[] = {
+    {"switch", (PyCFunction)(void (*)(void))switch_method, METH_FASTCALL | METH_KEYWORDS,
+     "switch(*args, **kwargs)\n\n"
+     "Switch execution to this greenlet.\n\n"
+     "A new greenlet starts as self.run(*args, **kwargs). A suspended one continues: its own\n"
+     "call of switch returns the arguments: () for none, one as itself, several as a tuple,\n"
+     "keyword arguments alone as a dict, both as a pair. A dead one passes them to its parent.\n"
+     "Returns what is sent to the caller when somebody switches back."},
+    {"throw", (PyCFunction)(void (*)(void))throw_method, METH_FASTCALL,
+     "throw(typ=GreenletExit, val=None, tb=None)\n\n"
+     "Switch execution to this greenlet and raise the given exception there.\n"
+     "GreenletExit ends it quietly."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ------------------------------------------------------------------------------------ hooks */
+
+static void retain(ml_greenlet *g) { Py_INCREF(ml_py_object(g)); }
+static void release(ml_greenlet *g) { Py_DECREF(ml_py_object(g)); }
+
+static void leave(ml_greenlet *g) {
+    if (g->state != ML_DEAD) ml_top_save(ml_tstate(), &impl(g)->top);
+}
+
+static void enter(ml_greenlet *g) {
+    ml_top_load(ml_tstate(), &impl(g)->top);
+    Py_INCREF(ml_py_object(g));
+}
+
+static void run(ml_greenlet *g, ml_parcel *parcel) {
+    ml_base base;
+    ml_top_start(ml_tstate(), &impl(g)->top, &base);
+    Py_INCREF(ml_py_object(g));
+    g->body(g, parcel);
+    ml_top_finish(ml_tstate());
+}
+
+static void take_error(ml_parcel *parcel) {
+    ml_parcel old = *parcel;
+    ml_py_pack_error(parcel);
+    ml_discard(&old);
+}
+
+/* `run` is looked up by the one who starts the greenlet, as greenlet does: it may be anything. */
+static PyObject *call_run(PyObject *callable, ml_parcel *parcel) {
+    PyObject *value = parcel->value;
+    PyObject *kwargs = parcel->extra;
+    int count = parcel->count;
+    parcel->kind = NULL;
+    PyObject *result = NULL;
+    if (kwargs) {
+        PyObject *args = count == 1 ? PyTuple_Pack(1, value)
+                                    : value ? Py_NewRef(value) : PyTuple_New(0);
+        if (args) result = PyObject_Call(callable, args, kwargs);
+        Py_XDECREF(args);
+    } else if (count == 1) {
+        result = PyObject_CallOneArg(callable, value);
+    } else if (value) {
+        result = PyObject_CallObject(callable, value);
+    } else {
+        result = PyObject_CallNoArgs(callable);
+    }
+    Py_XDECREF(value);
+    Py_XDECREF(kwargs);
+    return result;
+}
+
+static void python_body(ml_greenlet *g, ml_parcel *parcel) {
+    PyObject *callable = impl(g)->run;
+    impl(g)->run = NULL;
+    PyObject *result = NULL;
+    int imported = import(parcel);
+    ml_settle(parcel);
+    if (imported == 0) {
+        if (parcel->error) {
+            PyErr_Restore(parcel->value, parcel->extra, parcel->more);
+        } else {
+            result = call_run(callable, parcel);
+        }
+    }
+    Py_XDECREF(callable);
+    if (result) {
+        ml_py_pack_value(parcel, result);
+    } else {
+        pack_outcome(parcel, true);
+    }
+    parcel->results = true;
+}
+
+const ml_body ml_py_body = python_body;
+
+static int prepare(ml_greenlet *g) {
+    if (g->body != python_body) return 0;
+    ml_pygreenlet *p = impl(g);
+    /* On the type itself, nothing can stand before the attribute that getrun gives. */
+    if (Py_TYPE(ml_py_object(g)) != &ml_PyGreenlet_Type || !p->run) {
+        PyObject *callable = PyObject_GetAttrString(ml_py_object(g), "run");
+        if (!callable) return ML_ELANGUAGE;
+        if (g->state != ML_NEW) { /* started by what that ran */
+            Py_DECREF(callable);
+            return 0;
+        }
+        Py_XSETREF(p->run, callable);
+    }
+    return ml_top_prepare(&p->top) == 0 ? 0 : ML_ENOMEM;
+}
+
+/* ------------------------------------------------------------------------------------- kill */
+
+void ml_py_kill(ml_greenlet *g) {
+    ml_greenlet *current = ml_py_current();
+    ml_greenlet *parent = g->parent;
+    retain(current);
+    g->parent = current;
+    PyErr_SetNone(ml_PyExc_GreenletExit);
+    ml_parcel parcel;
+    pack_outcome(&parcel, false);
+    PyObject *result = ml_py_switch(g, &parcel);
+    if (!result) PyErr_WriteUnraisable(ml_py_object(g));
+    Py_XDECREF(result);
+    current = g->parent;
+    g->parent = parent;
+    if (current) release(current);
+}
+
+/* From the graveyard: the owner is this thread, or has ended. Dropping the last reference kills
+   it as always. */
+static void kill(ml_greenlet *g) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    release(g);
+    PyErr_Restore(type, value, traceback);
+}
+
+static ml_greenlet *create_main(void);
+
+void ml_pyswitch_init(void) {
+    ml_the_hooks = (ml_hooks){
+        .retain = retain,
+        .release = release,
+        .create_main = create_main,
+        .prepare = prepare,
+        .take_error = take_error,
+        .leave = leave,
+        .enter = enter,
+        .run = run,
+        .kill = kill,
+    };
+}
+
+/* --------------------------------------------------------------------------------- threads */
+
+#define CAPSULE "moonlet.thread"
+
+/* The thread's state is being cleared, with the GIL, usually by the thread itself. */
+static void thread_ends(PyObject *capsule) {
+    ml_thread *t = PyCapsule_GetPointer(capsule, CAPSULE);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    ml_thread_exit(t);
+    PyErr_Restore(type, value, traceback);
+}
+
+static ml_greenlet *create_main(void) {
+    PyObject *dict = PyThreadState_GetDict();
+    PyObject *main = dict ? ml_PyGreenlet_Type.tp_alloc(&ml_PyGreenlet_Type, 0) : NULL;
+    if (!main) return NULL;
+    ml_pygreenlet *p = PyMem_Calloc(1, sizeof *p);
+    ((PyGreenlet *)main)->pimpl = p;
+    PyObject *capsule = p ? PyCapsule_New(ml_thread_get(), CAPSULE, NULL) : NULL;
+    if (!capsule || PyDict_SetItemString(dict, CAPSULE, capsule) != 0) {
+        Py_XDECREF(capsule);
+        Py_DECREF(main);
+        PyErr_Clear();
+        return NULL;
+    }
+    ml_greenlet_init(&p->core, main, NULL, NULL);
+    /* Only now: had it failed above, there would be no thread to end. */
+    PyCapsule_SetDestructor(capsule, thread_ends);
+    Py_DECREF(capsule);
+    return &p->core;
+}

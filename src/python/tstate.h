@@ -1,0 +1,28 @@
+/* The top frame: what of CPython's PyThreadState belongs to one greenlet.
+
+   One tstate_3XX.h per CPython minor version defines the struct ml_top and the functions named
+   here, all `static inline`. Nothing else in moonlet tests the version.
+
+   ml_tstate()            the calling thread's state; the GIL is held
+   ml_top_prepare(top)    gives a new greenlet a data stack; -1: no memory, no error set
+   ml_top_start(ts, top, base)  on a new greenlet's stack: an empty top frame. `base` (ml_base) is
+                          storage on that stack for as long as the greenlet runs
+   ml_top_save(ts, top)   before the current greenlet's stack is left
+   ml_top_load(ts, top)   after it is entered again
+   ml_top_finish(ts)      the running greenlet has no frame any more: frees its data stack
+   ml_top_drop(top)       frees the data stack and references of one that will never run again
+   ml_top_traverse(top, visit, arg)  the references that a suspended greenlet's top owns */
+
+#ifndef ML_TSTATE_H
+#define ML_TSTATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#if PY_VERSION_HEX >= 0x030b0000 && PY_VERSION_HEX < 0x030c0000
+#include "tstate_311.h"
+#else
+#error "moonlet has no src/python/tstate_3XX.h for this CPython; CONTRIBUTING.md tells how to add one"
+#endif
+
+#endif

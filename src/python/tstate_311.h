@@ -1,0 +1,115 @@
+/* CPython 3.11. Fields: Include/cpython/pystate.h, struct _ts. Who touches them: Python/ceval.c
+   (cframe, exc_info, recursion), Python/pystate.c (data stack), Objects/object.c (trash can). */
+
+#include "datastack.h"
+
+typedef _PyCFrame ml_base;
+
+typedef struct ml_top {
+    _PyCFrame *cframe;          /* lives on the greenlet's C stack */
+    struct _PyInterpreterFrame *frame; /* the innermost frame, for those who look from outside */
+    _PyStackChunk *datastack_chunk;
+    PyObject **datastack_top;
+    PyObject **datastack_limit;
+    _PyErr_StackItem *exc_info;
+    _PyErr_StackItem exc_state;
+    PyObject *context;
+    int recursion_depth;
+    int tracing;
+    int tracing_what;
+    int trash_delete_nesting;
+} ml_top;
+
+static inline PyThreadState *ml_tstate(void) { return _PyThreadState_UncheckedGet(); }
+
+static inline int ml_top_prepare(ml_top *top) {
+    if (top->datastack_chunk) return 0;
+    _PyStackChunk *chunk = ml_datastack_new();
+    if (!chunk) return -1;
+    top->datastack_chunk = chunk;
+    /* The first slot stays unused, as in push_chunk of pystate.c: so the root is never popped. */
+    top->datastack_top = &chunk->data[1];
+    top->datastack_limit = (PyObject **)((char *)chunk + chunk->size);
+    return 0;
+}
+
+/* A trace or profile function is for the whole thread, but the flag that ceval.c reads is in the
+   cframe of each greenlet. */
+static inline void ml_top_update_tracing(PyThreadState *ts) {
+    bool use = ts->tracing == 0 && (ts->c_tracefunc || ts->c_profilefunc);
+    ts->cframe->use_tracing = use ? 255 : 0;
+}
+
+static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
+    base->current_frame = NULL;
+    base->previous = &ts->root_cframe;
+    ts->cframe = base;
+    ts->datastack_chunk = top->datastack_chunk;
+    ts->datastack_top = top->datastack_top;
+    ts->datastack_limit = top->datastack_limit;
+    top->datastack_chunk = NULL;
+    ts->exc_state.exc_value = NULL;
+    ts->exc_state.previous_item = NULL;
+    ts->exc_info = &ts->exc_state;
+    ts->context = top->context;
+    top->context = NULL;
+    ts->context_ver++;
+    ts->tracing = 0;
+    ts->trash_delete_nesting = 0;
+    ml_top_update_tracing(ts);
+}
+
+static inline void ml_top_save(const PyThreadState *ts, ml_top *top) {
+    top->cframe = ts->cframe;
+    top->frame = ts->cframe->current_frame;
+    top->datastack_chunk = ts->datastack_chunk;
+    top->datastack_top = ts->datastack_top;
+    top->datastack_limit = ts->datastack_limit;
+    top->exc_info = ts->exc_info;
+    top->exc_state = ts->exc_state;
+    top->context = ts->context;
+    top->recursion_depth = ts->recursion_limit - ts->recursion_remaining;
+    top->tracing = ts->tracing;
+    top->tracing_what = ts->tracing_what;
+    top->trash_delete_nesting = ts->trash_delete_nesting;
+}
+
+static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
+    ts->cframe = top->cframe;
+    ts->datastack_chunk = top->datastack_chunk;
+    ts->datastack_top = top->datastack_top;
+    ts->datastack_limit = top->datastack_limit;
+    top->datastack_chunk = NULL;
+    ts->exc_info = top->exc_info;
+    ts->exc_state = top->exc_state;
+    ts->context = top->context;
+    ts->context_ver++; /* else ContextVar.get would trust its cache (Python/context.c) */
+    top->context = NULL;
+    ts->recursion_remaining = ts->recursion_limit - top->recursion_depth;
+    ts->tracing = top->tracing;
+    ts->tracing_what = top->tracing_what;
+    ts->trash_delete_nesting = top->trash_delete_nesting;
+    ml_top_update_tracing(ts);
+}
+
+static inline void ml_top_finish(PyThreadState *ts) {
+    _PyStackChunk *chunk = ts->datastack_chunk;
+    ts->datastack_chunk = NULL;
+    ts->datastack_top = ts->datastack_limit = NULL;
+    Py_CLEAR(ts->context);
+    ts->context_ver++;
+    ml_datastack_free(chunk);
+}
+
+static inline void ml_top_drop(ml_top *top) {
+    ml_datastack_free(top->datastack_chunk);
+    top->datastack_chunk = NULL;
+    Py_CLEAR(top->context);
+    Py_CLEAR(top->exc_state.exc_value);
+}
+
+static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
+    Py_VISIT(top->context);
+    Py_VISIT(top->exc_state.exc_value);
+    return 0;
+}
