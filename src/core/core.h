@@ -70,7 +70,8 @@ struct ml_greenlet {
     ml_greenlet *parent; /* a counted reference */
     ml_body body;
     void *owner; /* the object that carries this greenlet in the owning language */
-    void *lua;   /* for the Lua room */
+    void *lua;         /* for the Lua room: where in Lua this greenlet is */
+    void *lua_threads; /* and the Lua threads it has */
     char *saved; /* while evicted: its bytes, sp to the lane's base */
     size_t saved_size;
     size_t saved_capacity;
@@ -98,9 +99,13 @@ typedef struct ml_hooks {
     /* On a new stack: does what enter does, then calls g->body with what the language needs
        around it. */
     void (*run)(ml_greenlet *g, ml_parcel *parcel);
-    /* `g` lost its last reference while suspended: kills it, and drops the reference that
+    /* `g` lost its last reference while suspended: ends it, and drops the reference that
        ml_bury was given. */
     void (*kill)(ml_greenlet *g);
+    /* Throws into the suspended `g` what ends a greenlet, and comes back. */
+    void (*end)(ml_greenlet *g);
+    /* `g` has `lua_threads` and will not use them any more. NULL where there is no Lua. */
+    void (*forget_lua)(ml_greenlet *g);
 } ml_hooks;
 
 extern ml_hooks ml_the_hooks;

@@ -35,6 +35,7 @@ void ml_greenlet_fini(ml_greenlet *g) {
             ml_the_memory.release(g->saved);
         }
     }
+    if (g->lua_threads) ml_the_hooks.forget_lua(g);
     ml_greenlet *parent = g->parent;
     g->parent = NULL;
     g->thread = NULL;
@@ -316,8 +317,10 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
 
 void ml_settle(ml_parcel *parcel) {
     ml_greenlet *origin = parcel->origin;
+    if (!origin) return;
     parcel->origin = NULL;
-    if (origin) ml_the_hooks.release(origin);
+    if (origin->lua_threads && origin->state == ML_DEAD) ml_the_hooks.forget_lua(origin);
+    ml_the_hooks.release(origin);
 }
 
 void ml_discard(ml_parcel *parcel) {

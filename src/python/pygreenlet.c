@@ -63,6 +63,12 @@ PyObject *ml_pygreenlet_new(ml_body body, ml_greenlet *parent) {
     return create(&ml_PyGreenlet_Type, body, parent);
 }
 
+PyObject *ml_pygreenlet_call(PyObject *callable, ml_greenlet *parent) {
+    PyObject *self = create(&ml_PyGreenlet_Type, ml_py_body, parent);
+    if (self) impl(self)->run = Py_NewRef(callable);
+    return self;
+}
+
 static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)args, (void)kwargs;
     return create(type, ml_py_body, NULL);

@@ -44,6 +44,9 @@ int ml_pygreenlet_init(void);
    `parent`, or the current greenlet if NULL. */
 PyObject *ml_pygreenlet_new(ml_body body, ml_greenlet *parent);
 
+/* A new greenlet that runs a callable (new reference), or NULL with an exception. */
+PyObject *ml_pygreenlet_call(PyObject *callable, ml_greenlet *parent);
+
 /* The running greenlet of this thread (borrowed), or NULL with MemoryError. */
 ml_greenlet *ml_py_current(void);
 

@@ -323,6 +323,7 @@ void ml_pyswitch_init(void) {
         .enter = enter,
         .run = run,
         .kill = kill,
+        .end = ml_py_kill,
     };
 }
 

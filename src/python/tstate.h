@@ -19,6 +19,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#define ML_STRING(x) #x
+#define ML_EXPAND(x) ML_STRING(x)
+#define ML_PYTHON_KIND "cpython " ML_EXPAND(PY_MAJOR_VERSION) "." ML_EXPAND(PY_MINOR_VERSION)
+
 #if PY_VERSION_HEX >= 0x030b0000 && PY_VERSION_HEX < 0x030c0000
 #include "tstate_311.h"
 #else

@@ -1,0 +1,218 @@
+#include "host.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_long blocks;
+static atomic_long greenlets;
+static _Thread_local long parcels;
+
+void host_fail(const char *file, int line, const char *condition) {
+    fprintf(stderr, "%s:%d: not true: %s\n", file, line, condition);
+    fflush(NULL);
+    _Exit(1);
+}
+
+/* ---------------------------------------------------------------------------------- memory */
+
+static ml_memory real;
+
+static _Thread_local struct {
+    long countdown; /* below 0: over */
+    int how;
+    long count;
+} faults = {.countdown = -1};
+
+void host_fail_allocation(long n, int how) {
+    faults.countdown = n;
+    faults.how = how;
+    faults.count = 0;
+}
+
+long host_allow_allocation(void) {
+    faults.countdown = -1;
+    return faults.count;
+}
+
+static bool fails(bool mapping) {
+    if (faults.countdown < 0 || (faults.how == HOST_MAPS && !mapping)) return false;
+    if (faults.countdown > 0) {
+        faults.countdown--;
+        return false;
+    }
+    if (faults.how == HOST_ONCE) faults.countdown = -1;
+    faults.count++;
+    return true;
+}
+
+/* Blocks start and end their lives full of rubbish, so that nobody lives on what was there. */
+typedef union header {
+    size_t size;
+    max_align_t align;
+} header;
+
+static void *allocate(size_t size) {
+    header *h = fails(false) ? NULL : real.allocate(sizeof *h + size);
+    if (!h) return NULL;
+    blocks++;
+    h->size = size;
+    return memset(h + 1, 0xcd, size);
+}
+
+static void release_memory(void *memory) {
+    if (!memory) return;
+    blocks--;
+    header *h = (header *)memory - 1;
+    real.release(memset(h, 0xdd, sizeof *h + h->size));
+}
+
+static void *map(size_t size, size_t guard) {
+    void *memory = fails(true) ? NULL : real.map(size, guard);
+    if (memory) blocks++;
+    return memory;
+}
+
+static void unmap(void *memory, size_t size) {
+    blocks--;
+    real.unmap(memory, size);
+}
+
+long host_memory(void) { return blocks; }
+long host_greenlets(void) { return greenlets; }
+long host_parcels(void) { return parcels; }
+
+/* ----------------------------------------------------------------------------------- values */
+
+static void discard(ml_parcel *parcel) {
+    (void)parcel;
+    parcels--;
+}
+
+static const ml_parcel_kind kind = {discard};
+
+ml_parcel host_value(long value) {
+    parcels++;
+    return (ml_parcel){.kind = &kind, .value = (void *)(intptr_t)value};
+}
+
+ml_parcel host_error(long value) {
+    ml_parcel parcel = host_value(value);
+    parcel.error = true;
+    return parcel;
+}
+
+long host_open(ml_parcel *parcel) {
+    CHECK(parcel->kind == &kind);
+    long value = (long)(intptr_t)parcel->value;
+    ml_discard(parcel);
+    return value;
+}
+
+long host_switch(ml_greenlet *target, long value) {
+    ml_parcel parcel = host_value(value);
+    CHECK(ml_switch(target, &parcel) == 0);
+    return host_open(&parcel);
+}
+
+_Thread_local long host_pending;
+
+int host_refuse(long value) {
+    host_pending = value;
+    return ML_ELANGUAGE;
+}
+
+static void take_error(ml_parcel *parcel) {
+    ml_parcel refused = *parcel;
+    *parcel = host_error(host_pending);
+    ml_discard(&refused);
+    host_pending = 0;
+}
+
+/* -------------------------------------------------------------------------------- greenlets */
+
+static ml_greenlet *create(ml_greenlet *parent, ml_body body, void *data) {
+    host_greenlet *h = calloc(1, sizeof *h);
+    CHECK(h);
+    greenlets++;
+    h->references = 1;
+    h->data = data;
+    ml_greenlet_init(&h->core, h, parent, body);
+    return &h->core;
+}
+
+ml_greenlet *host_new(ml_greenlet *parent, ml_body body, void *data) {
+    return create(parent, body, data);
+}
+
+static ml_greenlet *create_main(void) { return fails(false) ? NULL : create(NULL, NULL, NULL); }
+
+void host_thread_exit(void) { ml_thread_exit(ml_thread_get()); }
+
+void host_retain(ml_greenlet *g) { host(g)->references++; }
+
+/* Ends `g`, which has one reference. Where there is no memory to switch to it, later. */
+static void end(ml_greenlet *g) {
+    CHECK(ml_set_parent(g, ml_current()) == 0);
+    ml_parcel parcel = host_error(HOST_EXIT);
+    if (ml_switch(g, &parcel) == ML_ENOMEM) {
+        host_retain(g);
+        ml_bury(g);
+    }
+    ml_discard(&parcel);
+}
+
+void host_release(ml_greenlet *g) {
+    host_greenlet *h = host(g);
+    CHECK(h->references > 0);
+    if (--h->references > 0) return;
+    if (g->state == ML_ACTIVE && !ml_thread_exited(g->thread)) {
+        h->references = 1;
+        if (g->thread != ml_this_thread_or_null()) {
+            ml_bury(g);
+            return;
+        }
+        end(g);
+        if (--h->references > 0) return;
+        CHECK(g->state == ML_DEAD);
+    }
+    ml_greenlet_fini(g);
+    free(memset(h, 0xdd, sizeof *h));
+    greenlets--;
+}
+
+/* ------------------------------------------------------------------------------------ hooks */
+
+static int prepare(ml_greenlet *g) { return host(g)->prepare ? host(g)->prepare(g) : 0; }
+
+static void leave(ml_greenlet *g) { CHECK(g == ml_current()); }
+
+static void enter(ml_greenlet *g) {
+    CHECK(g == ml_current());
+    host_retain(g);
+}
+
+static void run(ml_greenlet *g, ml_parcel *parcel) {
+    enter(g);
+    g->body(g, parcel);
+    CHECK(!parcel->origin); /* the body has opened what it got */
+    parcel->results = true;
+}
+
+void host_install(void) {
+    real = ml_the_memory;
+    ml_the_memory = (ml_memory){allocate, release_memory, map, unmap};
+    ml_the_hooks = (ml_hooks){
+        .retain = host_retain,
+        .release = host_release,
+        .create_main = create_main,
+        .prepare = prepare,
+        .take_error = take_error,
+        .leave = leave,
+        .enter = enter,
+        .run = run,
+        .kill = host_release,
+    };
+}

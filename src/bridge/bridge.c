@@ -1,0 +1,226 @@
+/* How greenlets of the two languages meet: parcels from the one in the other. And opening. */
+
+#include "bridge.h"
+
+#include <string.h>
+
+/* ------------------------------------------------------------------------------ Python to Lua */
+
+typedef struct delivery {
+    ml_world *world;
+    ml_parcel *parcel;
+    bool start;
+} delivery;
+
+/* Pushes the values of the Python parcel; runs protected. They were deferred to be released. */
+static int push_values(lua_State *L) {
+    const delivery *d = lua_touserdata(L, 1);
+    ml_world *w = d->world;
+    const ml_parcel *p = d->parcel;
+    lua_settop(L, 0);
+    if (p->error) {
+        PyErr_Restore(Py_XNewRef(p->value), Py_XNewRef(p->extra), Py_XNewRef(p->more));
+        luaL_checkstack(L, 8, NULL);
+        ml_error_push(L, w);
+        return 1;
+    }
+    PyObject *value = p->value;
+    bool unpack = value && (p->count != 1 || (!d->start && PyTuple_CheckExact(value)));
+    if (unpack) {
+        ml_results_to_lua(L, w, Py_NewRef(value));
+    } else if (value) {
+        ml_to_lua(L, w, value);
+    }
+    if (p->extra) ml_kw_to_lua(L, w, p->extra);
+    return lua_gettop(L);
+}
+
+static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
+    if (parcel->kind == &ml_lua_parcel) {
+        /* From another Lua state: by way of Python. */
+        if (ml_py_import_parcel(parcel) != 0) ml_py_pack_error(parcel);
+    }
+    if (!parcel->error && parcel->count == 1 && !parcel->extra && ml_is_plain(parcel->value) &&
+        lua_checkstack(L, 4)) {
+        ml_to_lua(L, w, parcel->value);
+        Py_DECREF((PyObject *)parcel->value);
+        return 1;
+    }
+    if (!lua_checkstack(L, 4)) lua_settop(L, 0);
+    int top = lua_gettop(L);
+    delivery d = {w, parcel, start};
+    lua_pushcfunction(L, push_values);
+    lua_pushlightuserdata(L, &d);
+    int status = lua_pcall(L, 1, LUA_MULTRET, 0);
+    ml_py_parcel.discard(parcel);
+    if (status != LUA_OK) parcel->error = true;
+    return lua_gettop(L) - top;
+}
+
+static void push_error(lua_State *L, ml_world *w) {
+    luaL_checkstack(L, 8, NULL);
+    ml_error_push(L, w);
+}
+
+/* nil is GreenletExit, an exception class becomes an instance. */
+static void throwable(lua_State *L, ml_world *w) {
+    PyObject *type = lua_isnil(L, -1) ? ml_PyExc_GreenletExit : ml_pyproxy_test(L, w, -1);
+    if (!type || !PyExceptionClass_Check(type)) return;
+    ml_activation a;
+    ml_lua_leave(&a, L, w);
+    PyObject *exception = PyObject_CallNoArgs(type);
+    ml_lua_return(&a);
+    if (!exception) {
+        ml_error_raise(L, w);
+        return;
+    }
+    ml_to_lua_steal(L, w, exception);
+    lua_replace(L, -2);
+}
+
+static bool is_exit(lua_State *L, ml_world *w) {
+    PyObject *o = ml_pyproxy_test(L, w, -1);
+    return o && PyErr_GivenExceptionMatches(o, ml_PyExc_GreenletExit);
+}
+
+static bool is_foreign(lua_State *L, ml_world *w, bool *callable) {
+    PyObject *o = ml_pyproxy_test(L, w, 1);
+    if (o) *callable = PyCallable_Check(o);
+    return o != NULL;
+}
+
+static ml_greenlet *create(lua_State *L, ml_world *w, ml_body body, ml_greenlet *parent) {
+    PyObject *g = body ? ml_pygreenlet_new(body, parent)
+                       : ml_pygreenlet_call(ml_pyproxy_test(L, w, 1), parent);
+    if (g) return ml_py_core(g);
+    PyErr_Clear();
+    return NULL;
+}
+
+const ml_lua_bridge ml_bridge = {
+    .create = create,
+    .is_foreign = is_foreign,
+    .receive = receive,
+    .push_error = push_error,
+    .throwable = throwable,
+    .is_exit = is_exit,
+    .handler = ml_error_handler,
+    .index = ml_pyproxy_index,
+    .newindex = ml_pyproxy_newindex,
+};
+
+/* ------------------------------------------------------------------------------ Lua to Python */
+
+static int import_parcel(ml_parcel *parcel) {
+    lua_State *from = parcel->value;
+    ml_world *w = parcel->extra;
+    int count = parcel->count;
+    if (parcel->error) {
+        ml_error_to_python(from, w, LUA_ERRRUN);
+        return -1;
+    }
+    PyObject *kwargs = NULL;
+    PyObject *value = NULL;
+    bool failed = false;
+    if (count > 0 && !parcel->results && ml_is_kw(from, w, -1)) {
+        kwargs = ml_kw_to_python(from, w, lua_gettop(from));
+        failed = !kwargs;
+        lua_pop(from, 1);
+        count--;
+    }
+    if (!failed && (count || parcel->results)) {
+        value = ml_results_to_python(from, w, count);
+        failed = !value;
+    }
+    lua_settop(from, -count - 1);
+    if (failed) {
+        Py_XDECREF(kwargs);
+        return -1;
+    }
+    ml_greenlet *origin = parcel->origin;
+    *parcel = (ml_parcel){.kind = &ml_py_parcel, .value = value, .extra = kwargs};
+    parcel->count = value && count == 0 ? 1 : count; /* no results are one None */
+    parcel->origin = origin;
+    return 0;
+}
+
+/* Inside a Lua finalizer the collector stands still, and would while its stack is left. */
+static bool may_switch(const ml_greenlet *current) {
+    const ml_activation *a = current->lua;
+    return !a || a->world->closed || lua_gc(a->L, LUA_GCISRUNNING) != -1;
+}
+
+/* ------------------------------------------------------------------------------------- opening */
+
+static int get_config(lua_State *L) {
+    const char *key = luaL_checkstring(L, 2);
+    if (strcmp(key, "lanes") != 0) return luaL_error(L, "moonlet.config has no '%s'", key);
+    lua_pushinteger(L, ml_lane_limit());
+    return 1;
+}
+
+static int set_config(lua_State *L) {
+    const char *key = luaL_checkstring(L, 2);
+    if (strcmp(key, "lanes") != 0) return luaL_error(L, "moonlet.config has no '%s'", key);
+    int is_integer;
+    lua_Integer lanes = lua_tointegerx(L, 3, &is_integer);
+    if (!is_integer || lua_type(L, 3) != LUA_TNUMBER || lanes < 1 || lanes > ML_LANES_MAX) {
+        return luaL_error(L, "bad value for 'lanes' (integer from 1 to %d expected, got %s)",
+                          ML_LANES_MAX, luaL_tolstring(L, 3, NULL));
+    }
+    ml_set_lane_limit((unsigned)lanes);
+    return 0;
+}
+
+static void push_config(lua_State *L) {
+    static const luaL_Reg metamethods[] = {
+        {"__index", get_config}, {"__newindex", set_config}, {NULL, NULL}};
+    lua_newtable(L);
+    luaL_newlib(L, metamethods);
+    lua_setmetatable(L, -2);
+}
+
+static const char module_key; /* registry: the module table */
+
+void ml_bridge_open(lua_State *L) {
+    luaL_checkstack(L, 16, NULL);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return;
+    lua_pop(L, 1);
+    ml_py_import_parcel = import_parcel;
+    ml_py_may_switch = may_switch;
+    ml_world *w = ml_world_open(L, &ml_bridge);
+    ml_lgreenlet_open(L, w);
+    ml_pyproxy_open(L, w);
+    lua_createtable(L, 0, 8);
+    ml_lgreenlet_register(L, w);
+    ml_python_module(L, w);
+    lua_setfield(L, -2, "python");
+    ml_to_lua(L, w, ml_PyExc_GreenletExit);
+    lua_setfield(L, -2, "GreenletExit");
+    push_config(L);
+    lua_setfield(L, -2, "config");
+    lua_pushliteral(L, "moonlet " MOONLET_VERSION);
+    lua_setfield(L, -2, "_VERSION");
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
+    ml_world_drain(w);
+}
+
+/* ------------------------------------------------------------------------- the Python module */
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "moonlet",
+    .m_doc = "Lua beside Python: the types of Lua's values and errors.",
+    .m_size = -1,
+};
+
+PyObject *ml_PyInit_moonlet(void) {
+    PyObject *module = PyModule_Create(&definition);
+    if (!module) return NULL;
+    if (ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
+        PyModule_AddStringConstant(module, "__version__", MOONLET_VERSION) != 0) {
+        Py_CLEAR(module);
+    }
+    return module;
+}

@@ -1,0 +1,139 @@
+/* The bridge: Lua values in Python, Python values in Lua, errors across.
+
+   Who may fail how: a function that takes a lua_State and says "may raise" leaves by a Lua error
+   (a longjmp), so its caller owns no Python reference at that moment. All others report failure
+   as CPython does, with an exception set. The GIL is held throughout. */
+
+#ifndef ML_BRIDGE_H
+#define ML_BRIDGE_H
+
+#include "../lua/lgreenlet.h"
+#include "../lua/world.h"
+#include "../python/pygreenlet.h"
+
+extern const ml_lua_bridge ml_bridge;
+
+/* ------------------------------------------------------------------------ to_lua, to_python */
+
+/* Pushes `o` (borrowed) as a Lua value. May raise. Needs 4 stack slots, which it checks. */
+void ml_to_lua(lua_State *L, ml_world *w, PyObject *o);
+
+/* The same for a reference that it takes over, however it ends. */
+void ml_to_lua_steal(lua_State *L, ml_world *w, PyObject *o);
+
+/* Pushes what a call or switch gave (stolen): an exact tuple as its items. Returns the number of
+   values. May raise. */
+int ml_results_to_lua(lua_State *L, ml_world *w, PyObject *result);
+
+/* Whether ml_to_lua pushes `o` without allocating. */
+bool ml_is_plain(PyObject *o);
+
+/* The value at `index` as a Python object: a new reference, or NULL with an exception. Raises no
+   Lua error. */
+PyObject *ml_to_python(lua_State *L, ml_world *w, int index);
+
+/* The topmost `count` values as the result of a call: none is None, one is itself, several are a
+   tuple. They stay on the stack. New reference or NULL. */
+PyObject *ml_results_to_python(lua_State *L, ml_world *w, int count);
+
+/* Text for Python: UTF-8 (lone surrogates too) as str, else bytes. New reference or NULL. */
+PyObject *ml_text_to_python(const char *text, size_t length);
+
+/* ------------------------------------------------------------------- pyproxy: Python in Lua */
+
+void ml_pyproxy_open(lua_State *L, ml_world *w);
+
+/* Pushes the proxy of `o`, the same for the same object. May raise. */
+void ml_pyproxy_push(lua_State *L, PyObject *o);
+
+/* The Python object that the userdata at `index` stands for, a greenlet's too (borrowed), or NULL
+   if it is something else. Sets no exception. */
+PyObject *ml_pyproxy_test(lua_State *L, const ml_world *w, int index);
+
+/* Metamethods for greenlets, too. */
+int ml_pyproxy_index(lua_State *L);
+int ml_pyproxy_newindex(lua_State *L);
+
+/* Ends a function that Lua called: pushes results, or raises what Python has set. */
+int ml_finish_call(lua_State *L, ml_world *w, PyObject *result);
+
+/* Python's protocols as metamethods besides index and call, into the table on top. */
+void ml_pyoperators_register(lua_State *L, ml_world *w);
+
+/* py.iter(o): for item in py.iter(o) do ... end */
+int ml_pyoperators_iter(lua_State *L);
+
+/* ------------------------------------------------------------------ luaproxy: Lua in Python */
+
+typedef struct LuaObject {
+    PyObject_HEAD
+    vectorcallfunc vectorcall; /* of functions; NULL in the others */
+    PyObject *weakreflist;
+    ml_world *world; /* counted */
+    int ref;         /* in the registry */
+} LuaObject;
+
+extern PyTypeObject ml_LuaObject_Type;
+
+static inline bool ml_is_lua_object(PyObject *o) {
+    return PyObject_TypeCheck(o, &ml_LuaObject_Type);
+}
+
+/* Readies the types and adds them to the module. 0 or -1. */
+int ml_luaproxy_init(PyObject *module);
+
+/* A proxy of the table, function, userdata or thread at `index`. New reference or NULL. */
+PyObject *ml_luaproxy_new(lua_State *L, ml_world *w, int index);
+
+/* Calls `function` protected, on the Lua state where the current greenlet is, with a pointer to
+   `argument` as light userdata. Its errors become exceptions. 0 or -1. */
+int ml_protect(ml_world *w, lua_CFunction function, void *argument);
+
+/* ------------------------------------------------------------------------------------ errors */
+
+extern PyObject *ml_PyExc_LuaError; /* moonlet.LuaError, with the attribute `value` */
+
+int ml_error_init(PyObject *module);
+
+/* Pushes the exception that is set as a Lua error value: a LuaError as its value, every other one
+   as a proxy. Clears it. May raise. */
+void ml_error_push(lua_State *L, ml_world *w);
+
+/* Pushes and raises it. */
+int ml_error_raise(lua_State *L, ml_world *w);
+
+/* Sets the exception for the Lua error value on top, which it pops; `status` as of lua_pcall. */
+void ml_error_to_python(lua_State *L, ml_world *w, int status);
+
+/* The message handler: adds the Lua frames of the stack to the traceback of the exception that
+   the error value is or becomes. Upvalue 1 is the world. */
+int ml_error_handler(lua_State *L);
+
+/* The exception behind the error value at `index` (borrowed) if its traceback tells more than
+   that of the Lua stack: it is Python's, or has passed a border. Else NULL. */
+PyObject *ml_error_exception(lua_State *L, ml_world *w, int index);
+
+/* Forgets the exception behind the last error value. */
+void ml_error_forget(ml_world *w);
+
+/* ---------------------------------------------------------------------------- the Lua module */
+
+/* Pushes the table moonlet.python. May raise. */
+void ml_python_module(lua_State *L, ml_world *w);
+
+/* The table at `index` was made by py.kw. */
+bool ml_is_kw(lua_State *L, const ml_world *w, int index);
+
+/* The pairs of the kw table at `index` as a dict. New reference or NULL. */
+PyObject *ml_kw_to_python(lua_State *L, ml_world *w, int index);
+
+/* Pushes a kw table of a dict. May raise. */
+void ml_kw_to_lua(lua_State *L, ml_world *w, PyObject *dict);
+
+/* Opens the bridge in a state whose process runs Python, and pushes the module. May raise. */
+void ml_bridge_open(lua_State *L);
+
+/* The module `moonlet` of Python, for PyImport_AppendInittab. */
+PyObject *ml_PyInit_moonlet(void);
+
+#endif

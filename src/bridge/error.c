@@ -1,0 +1,259 @@
+/* Errors across. A Python exception is in Lua a proxy of itself, so it comes back as the same
+   object. A Lua error value is in Python a LuaError that refers to it, and comes back as that
+   value; the LuaError is remembered until then, because it has the traceback. */
+
+#include "bridge.h"
+
+#include <string.h>
+
+PyObject *ml_PyExc_LuaError;
+
+static void decref(void *o) { Py_DECREF((PyObject *)o); }
+
+int ml_error_init(PyObject *module) {
+    if (!ml_PyExc_LuaError) {
+        ml_PyExc_LuaError = PyErr_NewExceptionWithDoc(
+            "moonlet.LuaError",
+            "A Lua error. `value` is the Lua error value: a str for a message, or whatever was "
+            "given to error().",
+            NULL, NULL);
+        if (!ml_PyExc_LuaError) return -1;
+    }
+    return PyModule_AddObjectRef(module, "LuaError", ml_PyExc_LuaError);
+}
+
+void ml_error_forget(ml_world *w) {
+    if (!w->last_exception) return;
+    PyObject *exception = w->last_exception;
+    w->last_exception = NULL;
+    luaL_unref(w->service, LUA_REGISTRYINDEX, w->last_value);
+    w->last_value = LUA_NOREF;
+    Py_DECREF(exception);
+}
+
+/* Remembers that the value on top stands for `exception`. May raise. */
+static void remember(lua_State *L, ml_world *w, PyObject *exception, bool crossed) {
+    if (w->last_exception) ml_world_defer(w, decref, w->last_exception);
+    w->last_exception = NULL;
+    lua_pushvalue(L, -1);
+    if (w->last_value == LUA_NOREF) {
+        w->last_value = luaL_ref(L, LUA_REGISTRYINDEX);
+    } else {
+        lua_rawseti(L, LUA_REGISTRYINDEX, w->last_value);
+    }
+    w->last_exception = Py_NewRef(exception);
+    w->last_crossed = crossed;
+}
+
+/* The exception that is set, normalized and with its traceback, or NULL (new reference). */
+static PyObject *fetch(void) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback && value) PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+static void restore(PyObject *exception) {
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), Py_NewRef(exception),
+                  PyException_GetTraceback(exception));
+}
+
+void ml_error_push(lua_State *L, ml_world *w) {
+    PyObject *exception = fetch();
+    if (!exception) {
+        lua_pushliteral(L, "a Python function failed without setting an exception");
+        return;
+    }
+    ml_world_defer(w, decref, exception);
+    if (!PyObject_TypeCheck(exception, (PyTypeObject *)ml_PyExc_LuaError)) {
+        ml_to_lua(L, w, exception);
+        return;
+    }
+    PyObject *value = PyObject_GetAttrString(exception, "value");
+    if (!value) PyErr_Clear();
+    if (value) {
+        ml_to_lua_steal(L, w, value);
+    } else {
+        lua_pushnil(L);
+    }
+    remember(L, w, exception, true);
+}
+
+int ml_error_raise(lua_State *L, ml_world *w) {
+    luaL_checkstack(L, 8, NULL);
+    ml_error_push(L, w);
+    return lua_error(L);
+}
+
+/* The exception that the error value at `index` is or stands for (borrowed), or NULL. */
+static PyObject *find(lua_State *L, ml_world *w, int index) {
+    PyObject *o = ml_pyproxy_test(L, w, index);
+    if (o) return PyExceptionInstance_Check(o) ? o : NULL;
+    if (!w->last_exception || !lua_checkstack(L, 1)) return NULL;
+    index = lua_absindex(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->last_value);
+    bool same = lua_rawequal(L, -1, index);
+    lua_pop(L, 1);
+    return same ? w->last_exception : NULL;
+}
+
+PyObject *ml_error_exception(lua_State *L, ml_world *w, int index) {
+    PyObject *exception = find(L, w, index);
+    return exception == w->last_exception && !w->last_crossed ? NULL : exception;
+}
+
+/* What str() of a LuaError says. Raises no Lua error; new reference or NULL. */
+static int describe(lua_State *L) {
+    PyObject **message = lua_touserdata(L, 2);
+    size_t length;
+    const char *text = luaL_tolstring(L, 1, &length);
+    *message = PyUnicode_DecodeUTF8(text, (Py_ssize_t)length, "backslashreplace");
+    return 0;
+}
+
+/* A new LuaError for the value on top. New reference or NULL. */
+static PyObject *new_error(lua_State *L, ml_world *w) {
+    PyObject *message = NULL;
+    if (!lua_checkstack(L, 4)) return PyErr_NoMemory();
+    lua_pushcfunction(L, describe);
+    lua_pushvalue(L, -2);
+    lua_pushlightuserdata(L, &message);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        message = PyUnicode_FromFormat("(error object is a %s value)", luaL_typename(L, -1));
+    }
+    if (!message) return NULL;
+    PyObject *exception = PyObject_CallOneArg(ml_PyExc_LuaError, message);
+    Py_DECREF(message);
+    if (!exception) return NULL;
+    PyObject *value = ml_to_python(L, w, -1);
+    if (!value || PyObject_SetAttrString(exception, "value", value) != 0) Py_CLEAR(exception);
+    Py_XDECREF(value);
+    return exception;
+}
+
+void ml_error_to_python(lua_State *L, ml_world *w, int status) {
+    PyObject *o = ml_pyproxy_test(L, w, -1);
+    PyObject *known = o ? NULL : find(L, w, -1);
+    if (status == LUA_ERRMEM) {
+        PyErr_NoMemory();
+    } else if (o && PyExceptionInstance_Check(o)) {
+        restore(o);
+    } else if (o && PyExceptionClass_Check(o)) {
+        PyErr_SetNone(o);
+    } else if (known) {
+        restore(known);
+    } else {
+        PyObject *exception = new_error(L, w);
+        if (exception) {
+            restore(exception);
+            Py_DECREF(exception);
+        }
+    }
+    lua_pop(L, 1);
+    ml_error_forget(w);
+}
+
+/* -------------------------------------------------------------------------------- traceback */
+
+static const char *function_name(const lua_Debug *ar, char *buffer, size_t size) {
+    if (ar->name) return ar->name;
+    if (strcmp(ar->what, "main") == 0) return "<main chunk>";
+    snprintf(buffer, size, "<function:%d>", ar->linedefined);
+    return buffer;
+}
+
+/* Whether the C function at this level is where Python called into Lua: frames further out are
+   added when the error has passed that call. */
+static int protected_call(lua_State *L);
+
+/* Adds a traceback entry for each Lua function, innermost first, to the exception that is set.
+   File names are chunk names, so that Python's printer finds the source lines. */
+static void add_lua_frames(lua_State *L) {
+    lua_Debug ar;
+    for (int level = 1; level < 1000 && lua_getstack(L, level, &ar); level++) {
+        char buffer[40];
+        lua_getinfo(L, "Slnf", &ar);
+        bool boundary = lua_tocfunction(L, -1) == protected_call;
+        lua_pop(L, 1);
+        if (boundary) break;
+        if (ar.currentline <= 0) continue; /* a C function: Python adds its own frames */
+        const char *file = *ar.source == '@' ? ar.source + 1 : ar.short_src;
+        _PyTraceback_Add(function_name(&ar, buffer, sizeof buffer), file, ar.currentline);
+    }
+}
+
+int ml_error_handler(lua_State *L) {
+    ml_world *w = lua_touserdata(L, lua_upvalueindex(1));
+    if (w->closed || !lua_checkstack(L, 10)) return 1;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *exception = find(L, w, 1);
+    bool made = !exception;
+    if (exception) {
+        Py_INCREF(exception);
+    } else {
+        exception = new_error(L, w);
+    }
+    if (exception) {
+        restore(exception);
+        add_lua_frames(L);
+        PyObject *again = fetch(); /* takes the traceback into the exception */
+        Py_XDECREF(again);
+        if (made) {
+            ml_world_defer(w, decref, exception);
+            lua_settop(L, 1);
+            remember(L, w, exception, false);
+        } else {
+            w->last_crossed = true;
+            Py_DECREF(exception);
+        }
+    }
+    PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* ----------------------------------------------------------------------------- protected calls */
+
+typedef struct request {
+    lua_CFunction function;
+    void *argument;
+} request;
+
+static int protected_call(lua_State *L) {
+    const request *r = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    lua_pushlightuserdata(L, r->argument);
+    return r->function(L);
+}
+
+int ml_protect(ml_world *w, lua_CFunction function, void *argument) {
+    if (w->closed) {
+        PyErr_SetString(PyExc_RuntimeError, "the Lua state is closed");
+        return -1;
+    }
+    if (ml_thread_get() != w->thread) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "a Lua value can only be used in the thread that runs its Lua state");
+        return -1;
+    }
+    lua_State *L = ml_lua_state(w);
+    if (!L || !lua_checkstack(L, 4)) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    request r = {function, argument};
+    int top = lua_gettop(L);
+    ml_push_handler(L);
+    lua_pushcfunction(L, protected_call);
+    lua_pushlightuserdata(L, &r);
+    int status = lua_pcall(L, 1, 0, top + 1);
+    if (status != LUA_OK) ml_error_to_python(L, w, status);
+    lua_settop(L, top);
+    return status == LUA_OK ? 0 : -1;
+}

@@ -1,0 +1,545 @@
+/* Lua values in Python: one base type, LuaObject, and a type for each kind of value. What they
+   can do is what Lua can do with the value; Lua's own errors say what it cannot. */
+
+#include "bridge.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* What a protected function of this file works on. */
+typedef struct request {
+    ml_world *world;
+    LuaObject *self;
+    PyObject *key;   /* or the other operand */
+    PyObject *value; /* to be assigned; NULL: nil */
+    PyObject *const *args;
+    Py_ssize_t count;
+    PyObject *kwnames;
+    int operation;
+    PyObject *result;
+} request;
+
+static void push(lua_State *L, const LuaObject *o) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, o->ref);
+}
+
+/* Runs `function` and returns what it left in r->result. */
+static PyObject *perform(lua_CFunction function, request *r) {
+    r->world = r->self->world;
+    r->result = NULL;
+    if (ml_protect(r->world, function, r) != 0) Py_CLEAR(r->result);
+    return r->result;
+}
+
+/* ---------------------------------------------------------------------------- life and identity */
+
+static int make_ref(lua_State *L) {
+    int *ref = lua_touserdata(L, 2);
+    lua_settop(L, 1);
+    *ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static PyTypeObject LuaTable_Type, LuaFunction_Type, LuaThread_Type, LuaUserdata_Type;
+static PyObject *call_function(PyObject *self, PyObject *const *args, size_t nargsf,
+                               PyObject *kwnames);
+
+PyObject *ml_luaproxy_new(lua_State *L, ml_world *w, int index) {
+    PyTypeObject *type = &LuaUserdata_Type;
+    switch (lua_type(L, index)) {
+        case LUA_TTABLE: type = &LuaTable_Type; break;
+        case LUA_TFUNCTION: type = &LuaFunction_Type; break;
+        case LUA_TTHREAD: type = &LuaThread_Type; break;
+    }
+    LuaObject *self = (LuaObject *)type->tp_alloc(type, 0);
+    if (!self) return NULL;
+    self->ref = LUA_NOREF;
+    self->world = w;
+    ml_world_retain(w);
+    self->vectorcall = type == &LuaFunction_Type ? call_function : NULL;
+    index = lua_absindex(L, index);
+    int status = LUA_ERRMEM;
+    if (lua_checkstack(L, 3)) {
+        lua_pushcfunction(L, make_ref);
+        lua_pushvalue(L, index);
+        lua_pushlightuserdata(L, &self->ref);
+        status = lua_pcall(L, 2, 0, 0);
+        if (status != LUA_OK) lua_pop(L, 1);
+    }
+    if (status != LUA_OK) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+typedef struct late_unref {
+    ml_world *world;
+    int ref;
+} late_unref;
+
+static void unref(void *argument) {
+    late_unref *late = argument;
+    if (!late->world->closed) luaL_unref(late->world->service, LUA_REGISTRYINDEX, late->ref);
+    PyMem_RawFree(late);
+}
+
+static void dealloc(PyObject *o) {
+    LuaObject *self = (LuaObject *)o;
+    ml_world *w = self->world;
+    if (self->weakreflist) PyObject_ClearWeakRefs(o);
+    if (w && !w->closed && self->ref != LUA_NOREF) {
+        if (ml_this_thread_or_null() == w->thread) {
+            luaL_unref(w->service, LUA_REGISTRYINDEX, self->ref);
+        } else {
+            /* Another thread leaves it to the one that runs Lua. */
+            late_unref *late = PyMem_RawMalloc(sizeof *late);
+            if (late) {
+                *late = (late_unref){w, self->ref};
+                ml_world_defer(w, unref, late);
+            }
+        }
+    }
+    if (w) ml_world_release(w);
+    Py_TYPE(o)->tp_free(o);
+}
+
+static int do_identity(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    push(L, r->self);
+    r->result = PyLong_FromVoidPtr((void *)lua_topointer(L, -1));
+    return 0;
+}
+
+static Py_hash_t hash(PyObject *self) {
+    request r = {.self = (LuaObject *)self};
+    PyObject *address = perform(do_identity, &r);
+    if (!address) return -1;
+    Py_hash_t h = PyObject_Hash(address);
+    Py_DECREF(address);
+    return h;
+}
+
+static int do_compare(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    push(L, r->self);
+    ml_to_lua(L, r->world, r->key);
+    int answer;
+    switch (r->operation) {
+        case Py_EQ: answer = lua_compare(L, 2, 3, LUA_OPEQ); break;
+        case Py_NE: answer = !lua_compare(L, 2, 3, LUA_OPEQ); break;
+        case Py_LT: answer = lua_compare(L, 2, 3, LUA_OPLT); break;
+        case Py_LE: answer = lua_compare(L, 2, 3, LUA_OPLE); break;
+        case Py_GT: answer = lua_compare(L, 3, 2, LUA_OPLT); break;
+        default: answer = lua_compare(L, 3, 2, LUA_OPLE); break;
+    }
+    r->result = PyBool_FromLong(answer);
+    return 0;
+}
+
+static PyObject *compare(PyObject *self, PyObject *other, int operation) {
+    bool equality = operation == Py_EQ || operation == Py_NE;
+    if (equality && (!ml_is_lua_object(other) ||
+                     ((LuaObject *)other)->world != ((LuaObject *)self)->world)) {
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    request r = {.self = (LuaObject *)self, .key = other, .operation = operation};
+    return perform(do_compare, &r);
+}
+
+static int do_text(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    push(L, r->self);
+    size_t length;
+    const char *text = luaL_tolstring(L, -1, &length);
+    r->result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)length, "backslashreplace");
+    return 0;
+}
+
+static PyObject *str(PyObject *self) {
+    request r = {.self = (LuaObject *)self};
+    return perform(do_text, &r);
+}
+
+static int do_address(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    push(L, r->self);
+    r->result = PyUnicode_FromFormat("<%s at %p>", Py_TYPE(r->self)->tp_name,
+                                     lua_topointer(L, -1));
+    return 0;
+}
+
+static PyObject *repr(PyObject *self) {
+    if (((LuaObject *)self)->world->closed) {
+        return PyUnicode_FromFormat("<%s of a closed Lua state>", Py_TYPE(self)->tp_name);
+    }
+    request r = {.self = (LuaObject *)self};
+    return perform(do_address, &r);
+}
+
+static int always_true(PyObject *self) {
+    (void)self;
+    return 1; /* as in Lua, an empty table too */
+}
+
+/* --------------------------------------------------------------------- attributes and items */
+
+static int do_get(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    push(L, r->self);
+    ml_to_lua(L, r->world, r->key);
+    lua_gettable(L, -2);
+    r->result = ml_to_python(L, r->world, -1);
+    if (!r->result) ml_error_raise(L, r->world);
+    return 0;
+}
+
+static int do_set(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    push(L, r->self);
+    ml_to_lua(L, r->world, r->key);
+    if (r->value) {
+        ml_to_lua(L, r->world, r->value);
+    } else {
+        lua_pushnil(L);
+    }
+    lua_settable(L, -3);
+    return 0;
+}
+
+static PyObject *get(PyObject *self, PyObject *key) {
+    request r = {.self = (LuaObject *)self, .key = key};
+    return perform(do_get, &r);
+}
+
+static int set(PyObject *self, PyObject *key, PyObject *value) {
+    request r = {.self = (LuaObject *)self, .key = key, .value = value};
+    perform(do_set, &r);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Names with two underscores are Python's: protocols that ask for them must not get nil. */
+static bool is_special(PyObject *name) {
+    Py_ssize_t n = PyUnicode_GET_LENGTH(name);
+    return n > 4 && PyUnicode_READ_CHAR(name, 0) == '_' && PyUnicode_READ_CHAR(name, 1) == '_' &&
+           PyUnicode_READ_CHAR(name, n - 1) == '_' && PyUnicode_READ_CHAR(name, n - 2) == '_';
+}
+
+/* The methods of the type, else the field of that name. */
+static PyObject *getattr(PyObject *self, PyObject *name) {
+    if (_PyType_Lookup(Py_TYPE(self), name) || is_special(name)) {
+        return PyObject_GenericGetAttr(self, name);
+    }
+    return get(self, name);
+}
+
+static int setattr(PyObject *self, PyObject *name, PyObject *value) {
+    if (is_special(name)) return PyObject_GenericSetAttr(self, name, value);
+    return set(self, name, value);
+}
+
+static int do_length(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    push(L, r->self);
+    r->count = luaL_len(L, -1);
+    return 0;
+}
+
+static Py_ssize_t length(PyObject *self) {
+    request r = {.self = (LuaObject *)self};
+    perform(do_length, &r);
+    if (PyErr_Occurred()) return -1;
+    if (r.count >= 0) return r.count;
+    PyErr_Format(PyExc_ValueError, "the length of the %s is negative", Py_TYPE(self)->tp_name);
+    return -1;
+}
+
+/* ------------------------------------------------------------------------------------- calls */
+
+static int do_call(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    ml_world *w = r->world;
+    if (r->count > 1000000) return luaL_error(L, "stack overflow (too many arguments)");
+    luaL_checkstack(L, (int)r->count + 8, "too many arguments");
+    push(L, r->self);
+    for (Py_ssize_t i = 0; i < r->count; i++) ml_to_lua(L, w, r->args[i]);
+    int count = (int)r->count;
+    if (r->key) {
+        ml_kw_to_lua(L, w, r->key);
+        count++;
+    }
+    lua_call(L, count, LUA_MULTRET);
+    r->result = ml_results_to_python(L, w, lua_gettop(L) - 1);
+    if (!r->result) ml_error_raise(L, w);
+    return 0;
+}
+
+static PyObject *call_function(PyObject *self, PyObject *const *args, size_t nargsf,
+                               PyObject *kwnames) {
+    Py_ssize_t count = PyVectorcall_NARGS(nargsf);
+    PyObject *kwargs = NULL;
+    if (kwnames && PyTuple_GET_SIZE(kwnames)) {
+        kwargs = PyDict_New();
+        if (!kwargs) return NULL;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
+            if (PyDict_SetItem(kwargs, PyTuple_GET_ITEM(kwnames, i), args[count + i]) != 0) {
+                Py_DECREF(kwargs);
+                return NULL;
+            }
+        }
+    }
+    request r = {.self = (LuaObject *)self, .args = args, .count = count, .key = kwargs};
+    PyObject *result = perform(do_call, &r);
+    Py_XDECREF(kwargs);
+    return result;
+}
+
+/* Tables and userdata may have a metamethod for it. */
+static PyObject *call_object(PyObject *self, PyObject *args, PyObject *kwargs) {
+    request r = {.self = (LuaObject *)self,
+                 .args = &PyTuple_GET_ITEM(args, 0),
+                 .count = PyTuple_GET_SIZE(args),
+                 .key = kwargs && PyDict_GET_SIZE(kwargs) ? kwargs : NULL};
+    return perform(do_call, &r);
+}
+
+/* -------------------------------------------------------------------------------- arithmetic */
+
+static int do_arithmetic(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    ml_to_lua(L, r->world, r->args[0]);
+    if (r->args[1]) ml_to_lua(L, r->world, r->args[1]);
+    lua_arith(L, r->operation);
+    r->result = ml_to_python(L, r->world, -1);
+    if (!r->result) ml_error_raise(L, r->world);
+    return 0;
+}
+
+static PyObject *arithmetic(PyObject *a, PyObject *b, int operation) {
+    PyObject *args[] = {a, b};
+    request r = {.self = (LuaObject *)(ml_is_lua_object(a) ? a : b),
+                 .args = args,
+                 .operation = operation};
+    return perform(do_arithmetic, &r);
+}
+
+static PyObject *add(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPADD); }
+static PyObject *subtract(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPSUB); }
+static PyObject *multiply(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPMUL); }
+static PyObject *divide(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPDIV); }
+static PyObject *floor_divide(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPIDIV); }
+static PyObject *modulo(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPMOD); }
+static PyObject *bit_and(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPBAND); }
+static PyObject *bit_or(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPBOR); }
+static PyObject *bit_xor(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPBXOR); }
+static PyObject *shift_left(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPSHL); }
+static PyObject *shift_right(PyObject *a, PyObject *b) { return arithmetic(a, b, LUA_OPSHR); }
+static PyObject *negative(PyObject *a) { return arithmetic(a, NULL, LUA_OPUNM); }
+static PyObject *invert(PyObject *a) { return arithmetic(a, NULL, LUA_OPBNOT); }
+
+static PyObject *power(PyObject *a, PyObject *b, PyObject *modulus) {
+    if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
+    return arithmetic(a, b, LUA_OPPOW);
+}
+
+static PyNumberMethods as_number = {
+    .nb_add = add,
+    .nb_subtract = subtract,
+    .nb_multiply = multiply,
+    .nb_true_divide = divide,
+    .nb_floor_divide = floor_divide,
+    .nb_remainder = modulo,
+    .nb_power = power,
+    .nb_and = bit_and,
+    .nb_or = bit_or,
+    .nb_xor = bit_xor,
+    .nb_lshift = shift_left,
+    .nb_rshift = shift_right,
+    .nb_negative = negative,
+    .nb_invert = invert,
+    .nb_bool = always_true,
+};
+
+/* ------------------------------------------------------------------------ tables as mappings */
+
+enum { KEYS, VALUES, ITEMS };
+
+static int append_pair(lua_State *L, request *r) {
+    ml_world *w = r->world;
+    PyObject *key = r->operation != VALUES ? ml_to_python(L, w, -2) : NULL;
+    PyObject *value = r->operation != KEYS ? ml_to_python(L, w, -1) : NULL;
+    PyObject *entry = NULL;
+    switch (r->operation) {
+        case KEYS: entry = Py_XNewRef(key); break;
+        case VALUES: entry = Py_XNewRef(value); break;
+        default: entry = key && value ? PyTuple_Pack(2, key, value) : NULL;
+    }
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    int result = entry ? PyList_Append(r->result, entry) : -1;
+    Py_XDECREF(entry);
+    return result == 0 ? 0 : ml_error_raise(L, w);
+}
+
+/* The entries of the table at 2 as pairs() gives them, into the list r->result. */
+static int do_list(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    push(L, r->self);
+    r->result = PyList_New(0);
+    if (!r->result) return ml_error_raise(L, r->world);
+    if (luaL_getmetafield(L, 2, "__pairs") == LUA_TNIL) {
+        lua_pushnil(L);
+        while (lua_next(L, 2)) {
+            append_pair(L, r);
+            lua_pop(L, 1);
+        }
+        return 0;
+    }
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 3); /* 3: function, 4: state, 5: control */
+    for (;;) {
+        lua_pushvalue(L, 3);
+        lua_pushvalue(L, 4);
+        lua_pushvalue(L, 5);
+        lua_call(L, 2, 2);
+        if (lua_isnil(L, -2)) return 0;
+        append_pair(L, r);
+        lua_pop(L, 1);
+        lua_replace(L, 5);
+    }
+}
+
+static PyObject *list(PyObject *self, int what) {
+    request r = {.self = (LuaObject *)self, .operation = what};
+    return perform(do_list, &r);
+}
+
+static PyObject *keys(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return list(self, KEYS);
+}
+
+static PyObject *values(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return list(self, VALUES);
+}
+
+static PyObject *items(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return list(self, ITEMS);
+}
+
+static PyObject *get_default(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    if (count < 1 || count > 2) {
+        PyErr_Format(PyExc_TypeError, "get expected 1 or 2 arguments, got %zd", count);
+        return NULL;
+    }
+    PyObject *value = get(self, args[0]);
+    if (value != Py_None || count == 1) return value;
+    Py_DECREF(value);
+    return Py_NewRef(args[1]);
+}
+
+static PyObject *iterate(PyObject *self) {
+    PyObject *all = list(self, KEYS);
+    PyObject *iterator = all ? PyObject_GetIter(all) : NULL;
+    Py_XDECREF(all);
+    return iterator;
+}
+
+static int contains(PyObject *self, PyObject *key) {
+    PyObject *value = get(self, key);
+    if (!value) return -1;
+    Py_DECREF(value);
+    return value != Py_None;
+}
+
+static PyMethodDef table_methods[] = {
+    {"keys", keys, METH_NOARGS, "keys() -> list\n\nThe keys, in the order of Lua's pairs()."},
+    {"values", values, METH_NOARGS, "values() -> list\n\nThe values, in the order of keys()."},
+    {"items", items, METH_NOARGS, "items() -> list\n\nPairs of key and value."},
+    {"get", (PyCFunction)(void (*)(void))get_default, METH_FASTCALL,
+     "get(key, default=None)\n\nThe value, or default if it is nil."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMappingMethods as_mapping = {length, get, set};
+static PySequenceMethods table_as_sequence = {.sq_contains = contains};
+
+/* ------------------------------------------------------------------------------------- types */
+
+PyTypeObject ml_LuaObject_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "moonlet.LuaObject",
+    .tp_doc = "A value of Lua. Operators, items and attributes do what Lua does with it.",
+    .tp_basicsize = sizeof(LuaObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = dealloc,
+    .tp_hash = hash,
+    .tp_richcompare = compare,
+    .tp_repr = repr,
+    .tp_str = str,
+    .tp_getattro = getattr,
+    .tp_setattro = setattr,
+    .tp_as_number = &as_number,
+    .tp_as_mapping = &as_mapping,
+    .tp_weaklistoffset = offsetof(LuaObject, weakreflist),
+};
+
+#define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION)
+
+static PyTypeObject LuaTable_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "moonlet.LuaTable",
+    .tp_doc = "A Lua table. t[k] and t.k are its fields, None where there are none; len() is "
+              "Lua's #, indices start at 1, iteration gives the keys.",
+    .tp_base = &ml_LuaObject_Type,
+    .tp_flags = FLAGS | Py_TPFLAGS_MAPPING,
+    .tp_call = call_object,
+    .tp_iter = iterate,
+    .tp_as_sequence = &table_as_sequence,
+    .tp_methods = table_methods,
+};
+
+static PyTypeObject LuaFunction_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "moonlet.LuaFunction",
+    .tp_doc = "A Lua function. Keyword arguments reach it as one table, its last argument.",
+    .tp_base = &ml_LuaObject_Type,
+    .tp_flags = FLAGS | Py_TPFLAGS_HAVE_VECTORCALL,
+    .tp_call = PyVectorcall_Call,
+    .tp_vectorcall_offset = offsetof(LuaObject, vectorcall),
+};
+
+static PyTypeObject LuaThread_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "moonlet.LuaThread",
+    .tp_doc = "A Lua coroutine.",
+    .tp_base = &ml_LuaObject_Type,
+    .tp_flags = FLAGS,
+};
+
+static PyTypeObject LuaUserdata_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "moonlet.LuaUserdata",
+    .tp_doc = "A Lua userdata.",
+    .tp_base = &ml_LuaObject_Type,
+    .tp_flags = FLAGS,
+    .tp_call = call_object,
+};
+
+int ml_luaproxy_init(PyObject *module) {
+    PyTypeObject *types[] = {&ml_LuaObject_Type, &LuaTable_Type, &LuaFunction_Type,
+                             &LuaThread_Type, &LuaUserdata_Type};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (PyModule_AddType(module, types[i]) != 0) return -1;
+    }
+    PyObject *abc = PyImport_ImportModule("collections.abc");
+    PyObject *mapping = abc ? PyObject_GetAttrString(abc, "MutableMapping") : NULL;
+    PyObject *done =
+        mapping ? PyObject_CallMethod(mapping, "register", "O", &LuaTable_Type) : NULL;
+    Py_XDECREF(abc);
+    Py_XDECREF(mapping);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}

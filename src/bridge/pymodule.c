@@ -1,0 +1,235 @@
+/* moonlet.python: the functions through which Lua reaches Python. */
+
+#include "bridge.h"
+
+#include <string.h>
+
+static const char kw_key; /* registry: the metatable of py.kw tables */
+
+static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+
+/* Runs `function` on L's arguments outside of Lua and returns what it gives as one value. */
+static int value_of(lua_State *L, PyObject *(*function)(lua_State *L, ml_world *w)) {
+    ml_world *w = world(L);
+    luaL_checkstack(L, 8, NULL);
+    ml_activation a;
+    ml_lua_leave(&a, L, w);
+    PyObject *value = function(L, w);
+    ml_lua_return(&a);
+    if (!value) return ml_error_raise(L, w);
+    if (w->last_exception) ml_error_forget(w);
+    ml_to_lua_steal(L, w, value);
+    return 1;
+}
+
+/* ----------------------------------------------------------------------------------- import */
+
+static PyObject *import_name(lua_State *L, ml_world *w) {
+    (void)w;
+    return PyImport_ImportModule(lua_tostring(L, 1));
+}
+
+/* py.import(name): the module, of a dotted name the last one. */
+static int import(lua_State *L) {
+    luaL_checkstring(L, 1);
+    return value_of(L, import_name);
+}
+
+/* ------------------------------------------------------------------------------ eval and exec */
+
+/* The code at 1, named after the Lua line that brings it, so that tracebacks say where it is
+   from; with line 1 of the code as line 1. */
+static PyObject *run(lua_State *L, ml_world *w, int start) {
+    PyObject *globals;
+    if (lua_isnoneornil(L, 2)) {
+        PyObject *main = PyImport_AddModule("__main__"); /* borrowed */
+        globals = main ? Py_NewRef(PyModule_GetDict(main)) : NULL;
+    } else {
+        globals = ml_to_python(L, w, 2);
+        if (globals && !PyDict_Check(globals)) {
+            PyErr_Format(PyExc_TypeError, "globals must be a dict, not %s",
+                         Py_TYPE(globals)->tp_name);
+            Py_CLEAR(globals);
+        }
+    }
+    if (!globals) return NULL;
+    if (PyDict_GetItemString(globals, "__builtins__") == NULL &&
+        PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) != 0) {
+        Py_DECREF(globals);
+        return NULL;
+    }
+    lua_Debug ar;
+    char name[LUA_IDSIZE + 40] = "<lua>";
+    if (lua_getstack(L, 1, &ar) && lua_getinfo(L, "Sl", &ar) && ar.currentline > 0) {
+        snprintf(name, sizeof name, "<python at %s:%d>", ar.short_src, ar.currentline);
+    }
+    PyObject *code = Py_CompileString(lua_tostring(L, 1), name, start);
+    PyObject *result = code ? PyEval_EvalCode(code, globals, globals) : NULL;
+    Py_XDECREF(code);
+    Py_DECREF(globals);
+    return result;
+}
+
+static PyObject *run_expression(lua_State *L, ml_world *w) { return run(L, w, Py_eval_input); }
+static PyObject *run_statements(lua_State *L, ml_world *w) { return run(L, w, Py_file_input); }
+
+static void check_code(lua_State *L) {
+    size_t length;
+    const char *code = luaL_checklstring(L, 1, &length);
+    if (strlen(code) != length) luaL_argerror(L, 1, "Python code cannot contain null bytes");
+}
+
+/* py.eval(expression [, globals]): its value. */
+static int eval(lua_State *L) {
+    check_code(L);
+    return value_of(L, run_expression);
+}
+
+/* py.exec(statements [, globals]) */
+static int exec(lua_State *L) {
+    check_code(L);
+    value_of(L, run_statements);
+    return 0;
+}
+
+/* --------------------------------------------------------------------------- keyword arguments */
+
+bool ml_is_kw(lua_State *L, const ml_world *w, int index) {
+    if (!lua_istable(L, index) || !lua_checkstack(L, 1) || !lua_getmetatable(L, index)) {
+        return false;
+    }
+    bool same = lua_topointer(L, -1) == w->kw_metatable;
+    lua_pop(L, 1);
+    return same;
+}
+
+PyObject *ml_kw_to_python(lua_State *L, ml_world *w, int index) {
+    PyObject *dict = PyDict_New();
+    if (!dict) return NULL;
+    if (!lua_checkstack(L, 6)) {
+        Py_DECREF(dict);
+        return PyErr_NoMemory();
+    }
+    index = lua_absindex(L, index);
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        int result = -1;
+        PyObject *key = ml_to_python(L, w, -2);
+        PyObject *value = key ? ml_to_python(L, w, -1) : NULL;
+        if (value && !PyUnicode_Check(key)) {
+            PyErr_Format(PyExc_TypeError, "keyword names must be strings, not %s",
+                         luaL_typename(L, -2));
+        } else if (value) {
+            result = PyDict_SetItem(dict, key, value);
+        }
+        Py_XDECREF(key);
+        Py_XDECREF(value);
+        lua_pop(L, 1);
+        if (result != 0) {
+            lua_pop(L, 1);
+            Py_DECREF(dict);
+            return NULL;
+        }
+    }
+    return dict;
+}
+
+static void set_kw_metatable(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &kw_key);
+    lua_setmetatable(L, -2);
+}
+
+void ml_kw_to_lua(lua_State *L, ml_world *w, PyObject *dict) {
+    luaL_checkstack(L, 6, NULL);
+    lua_createtable(L, 0, (int)PyDict_GET_SIZE(dict));
+    Py_ssize_t position = 0;
+    PyObject *key, *value;
+    while (PyDict_Next(dict, &position, &key, &value)) {
+        ml_to_lua(L, w, key);
+        ml_to_lua(L, w, value);
+        lua_rawset(L, -3);
+    }
+    set_kw_metatable(L);
+}
+
+/* py.kw(t): marks t, which it returns, as the keyword arguments of a call. */
+static int kw(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    set_kw_metatable(L);
+    return 1;
+}
+
+/* ------------------------------------------------------------------------------------ the rest */
+
+static PyObject *make_bytes(lua_State *L, ml_world *w) {
+    (void)w;
+    size_t length;
+    const char *text = lua_tolstring(L, 1, &length);
+    return PyBytes_FromStringAndSize(text, (Py_ssize_t)length);
+}
+
+/* py.bytes(s): a bytes object, which as an argument stays one. */
+static int bytes(lua_State *L) {
+    luaL_checkstring(L, 1);
+    ml_world *w = world(L);
+    PyObject *o = make_bytes(L, w);
+    if (!o) return ml_error_raise(L, w);
+    ml_world_defer(w, (void (*)(void *))Py_DecRef, o);
+    luaL_checkstack(L, 4, NULL);
+    ml_pyproxy_push(L, o);
+    return 1;
+}
+
+static PyObject *check_instance(lua_State *L, ml_world *w) {
+    PyObject *o = ml_to_python(L, w, 1);
+    PyObject *type = o ? ml_to_python(L, w, 2) : NULL;
+    int answer = type ? PyObject_IsInstance(o, type) : -1;
+    Py_XDECREF(o);
+    Py_XDECREF(type);
+    return answer < 0 ? NULL : PyBool_FromLong(answer);
+}
+
+/* py.isinstance(o, class) */
+static int isinstance(lua_State *L) {
+    luaL_checkany(L, 1);
+    luaL_checkany(L, 2);
+    return value_of(L, check_instance);
+}
+
+static PyObject *attribute(lua_State *L, ml_world *w) {
+    PyObject *o = ml_to_python(L, w, 1);
+    PyObject *name = o ? ml_to_python(L, w, 2) : NULL;
+    PyObject *value = name ? PyObject_GetAttr(o, name) : NULL;
+    Py_XDECREF(o);
+    Py_XDECREF(name);
+    return value;
+}
+
+/* py.attr(o, name): the attribute, also where o.name would be an item of a mapping. */
+static int attr(lua_State *L) {
+    luaL_checkany(L, 1);
+    luaL_checkstring(L, 2);
+    return value_of(L, attribute);
+}
+
+void ml_python_module(lua_State *L, ml_world *w) {
+    static const luaL_Reg functions[] = {
+        {"import", import}, {"eval", eval},   {"exec", exec},
+        {"kw", kw},         {"bytes", bytes}, {"iter", ml_pyoperators_iter},
+        {"attr", attr},     {"isinstance", isinstance},
+        {NULL, NULL}};
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "keyword arguments");
+    lua_setfield(L, -2, "__name");
+    w->kw_metatable = lua_topointer(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &kw_key);
+
+    lua_createtable(L, 0, 10);
+    lua_pushlightuserdata(L, w);
+    luaL_setfuncs(L, functions, 1);
+    PyObject *builtins = PyImport_ImportModule("builtins");
+    if (!builtins) ml_error_raise(L, w);
+    ml_to_lua_steal(L, w, builtins);
+    lua_setfield(L, -2, "builtins");
+}

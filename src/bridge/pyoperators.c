@@ -1,0 +1,231 @@
+/* Python objects in Lua: operators, comparison, length, text, iteration and closing. */
+
+#include "bridge.h"
+
+#include <string.h>
+
+static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+
+/* The operands at 1 and 2 as Python objects (new references). 0 or -1. */
+static int operands(lua_State *L, ml_world *w, PyObject **a, PyObject **b) {
+    *a = ml_to_python(L, w, 1);
+    *b = *a ? ml_to_python(L, w, 2) : NULL;
+    if (*b) return 0;
+    Py_XDECREF(*a);
+    return -1;
+}
+
+/* -------------------------------------------------------------------------------- arithmetic */
+
+static PyObject *power(PyObject *a, PyObject *b) { return PyNumber_Power(a, b, Py_None); }
+
+/* Lua's `..` joins text, and sequences of one kind. */
+static PyObject *concat(PyObject *a, PyObject *b) {
+    if (!PyUnicode_Check(a) && !PyUnicode_Check(b)) return PySequence_Concat(a, b);
+    PyObject *left = PyObject_Str(a);
+    PyObject *right = left ? PyObject_Str(b) : NULL;
+    PyObject *text = right ? PyUnicode_Concat(left, right) : NULL;
+    Py_XDECREF(left);
+    Py_XDECREF(right);
+    return text;
+}
+
+static PyObject *negative(PyObject *a, PyObject *b) {
+    (void)b;
+    return PyNumber_Negative(a);
+}
+
+static PyObject *invert(PyObject *a, PyObject *b) {
+    (void)b;
+    return PyNumber_Invert(a);
+}
+
+typedef struct operator {
+    const char *event;
+    PyObject *(*function)(PyObject *a, PyObject *b);
+} operator;
+
+static const operator operators[] = {
+    {"__add", PyNumber_Add},          {"__sub", PyNumber_Subtract},
+    {"__mul", PyNumber_Multiply},     {"__div", PyNumber_TrueDivide},
+    {"__mod", PyNumber_Remainder},    {"__pow", power},
+    {"__idiv", PyNumber_FloorDivide}, {"__band", PyNumber_And},
+    {"__bor", PyNumber_Or},           {"__bxor", PyNumber_Xor},
+    {"__shl", PyNumber_Lshift},       {"__shr", PyNumber_Rshift},
+    {"__unm", negative},              {"__bnot", invert},
+    {"__concat", concat},             {NULL, NULL},
+};
+
+/* Upvalue 2 is the operator. */
+static int arithmetic(lua_State *L) {
+    ml_world *w = world(L);
+    const operator*op = lua_touserdata(L, lua_upvalueindex(2));
+    PyObject *a, *b;
+    PyObject *result = NULL;
+    ml_activation activation;
+    ml_lua_leave(&activation, L, w);
+    if (operands(L, w, &a, &b) == 0) {
+        result = op->function(a, b);
+        Py_DECREF(a);
+        Py_DECREF(b);
+    }
+    ml_lua_return(&activation);
+    if (!result) return ml_error_raise(L, w);
+    ml_to_lua_steal(L, w, result);
+    return 1;
+}
+
+static int compare(lua_State *L, int operation) {
+    ml_world *w = world(L);
+    PyObject *a, *b;
+    int result = -1;
+    ml_activation activation;
+    ml_lua_leave(&activation, L, w);
+    if (operands(L, w, &a, &b) == 0) {
+        PyObject *answer = PyObject_RichCompare(a, b, operation);
+        if (answer) result = PyObject_IsTrue(answer);
+        Py_XDECREF(answer);
+        Py_DECREF(a);
+        Py_DECREF(b);
+    }
+    ml_lua_return(&activation);
+    if (result < 0) return ml_error_raise(L, w);
+    lua_pushboolean(L, result);
+    return 1;
+}
+
+static int equal(lua_State *L) { return compare(L, Py_EQ); }
+static int less_than(lua_State *L) { return compare(L, Py_LT); }
+static int less_equal(lua_State *L) { return compare(L, Py_LE); }
+
+/* ---------------------------------------------------------------------- length, text, closing */
+
+/* Calls `function` with the object at 1, which is one by construction of the metatable unless the
+   user took the metamethod out of it. */
+static PyObject *apply(lua_State *L, ml_world *w, PyObject *(*function)(PyObject *)) {
+    PyObject *o = ml_pyproxy_test(L, w, 1);
+    if (!o) luaL_typeerror(L, 1, "Python object");
+    ml_activation activation;
+    ml_lua_leave(&activation, L, w);
+    PyObject *result = function(o);
+    ml_lua_return(&activation);
+    return result;
+}
+
+static PyObject *length(PyObject *o) {
+    Py_ssize_t size = PyObject_Size(o);
+    return size < 0 ? NULL : PyLong_FromSsize_t(size);
+}
+
+static int len(lua_State *L) { return ml_finish_call(L, world(L), apply(L, world(L), length)); }
+
+/* Exceptions as Python's last line of a traceback has them, all else as str(). */
+static PyObject *text(PyObject *o) {
+    PyObject *s = PyObject_Str(o);
+    if (!s || !PyExceptionInstance_Check(o)) return s;
+    const char *name = strrchr(Py_TYPE(o)->tp_name, '.');
+    name = name ? name + 1 : Py_TYPE(o)->tp_name;
+    PyObject *line = PyUnicode_GET_LENGTH(s) ? PyUnicode_FromFormat("%s: %U", name, s)
+                                             : PyUnicode_FromString(name);
+    Py_DECREF(s);
+    return line;
+}
+
+static int to_string(lua_State *L) {
+    ml_world *w = world(L);
+    PyObject *s = apply(L, w, text);
+    if (!s) return ml_error_raise(L, w);
+    if (PyUnicode_CheckExact(s)) {
+        ml_to_lua_steal(L, w, s);
+    } else { /* a subclass of str, which would be a proxy */
+        PyObject *exact = PyUnicode_FromObject(s);
+        Py_DECREF(s);
+        if (!exact) return ml_error_raise(L, w);
+        ml_to_lua_steal(L, w, exact);
+    }
+    return 1;
+}
+
+/* local f <close> = o: leaves a context manager, closes anything else that can be closed. */
+static PyObject *leave(PyObject *o) {
+    PyObject *exit = PyObject_GetAttrString((PyObject *)Py_TYPE(o), "__exit__");
+    if (exit) {
+        PyObject *result = PyObject_CallFunctionObjArgs(exit, o, Py_None, Py_None, Py_None, NULL);
+        Py_DECREF(exit);
+        return result;
+    }
+    PyErr_Clear();
+    return PyObject_CallMethod(o, "close", NULL);
+}
+
+static int close_object(lua_State *L) {
+    ml_world *w = world(L);
+    PyObject *result = apply(L, w, leave);
+    if (!result) return ml_error_raise(L, w);
+    Py_DECREF(result);
+    return 0;
+}
+
+/* --------------------------------------------------------------------------------- iteration */
+
+static int next_item(lua_State *L) {
+    ml_world *w = world(L);
+    PyObject *iterator = ml_pyproxy_test(L, w, 1);
+    if (!iterator) return luaL_typeerror(L, 1, "Python iterator");
+    if (!PyIter_Check(iterator)) {
+        return luaL_error(L, "'%s' object is not an iterator", Py_TYPE(iterator)->tp_name);
+    }
+    ml_activation activation;
+    ml_lua_leave(&activation, L, w);
+    PyObject *item = PyIter_Next(iterator);
+    ml_lua_return(&activation);
+    if (item) return ml_finish_call(L, w, item);
+    if (PyErr_Occurred()) return ml_error_raise(L, w);
+    lua_pushnil(L);
+    return 1;
+}
+
+/* pairs(o): keys and values of a mapping, indices (from 0) and items of everything else. */
+static PyObject *pairs_iterator(PyObject *o) {
+    PyObject *pairs;
+    if (PyType_HasFeature(Py_TYPE(o), Py_TPFLAGS_MAPPING)) {
+        PyObject *items = PyMapping_Items(o);
+        pairs = items ? PyObject_GetIter(items) : NULL;
+        Py_XDECREF(items);
+    } else {
+        pairs = PyObject_CallOneArg((PyObject *)&PyEnum_Type, o);
+    }
+    return pairs;
+}
+
+static int iterate(lua_State *L, PyObject *(*function)(PyObject *)) {
+    ml_world *w = world(L);
+    PyObject *iterator = apply(L, w, function);
+    if (!iterator) return ml_error_raise(L, w);
+    lua_settop(L, 1);
+    ml_to_lua_steal(L, w, iterator);
+    lua_pushlightuserdata(L, w);
+    lua_pushcclosure(L, next_item, 1);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int pairs(lua_State *L) { return iterate(L, pairs_iterator); }
+
+/* py.iter(o) */
+int ml_pyoperators_iter(lua_State *L) { return iterate(L, PyObject_GetIter); }
+
+void ml_pyoperators_register(lua_State *L, ml_world *w) {
+    static const luaL_Reg metamethods[] = {{"__eq", equal},       {"__lt", less_than},
+                                           {"__le", less_equal},  {"__len", len},
+                                           {"__close", close_object}, {"__tostring", to_string},
+                                           {"__pairs", pairs},    {NULL, NULL}};
+    lua_pushlightuserdata(L, w);
+    luaL_setfuncs(L, metamethods, 1);
+    for (const operator*op = operators; op->event; op++) {
+        lua_pushlightuserdata(L, w);
+        lua_pushlightuserdata(L, (void *)op);
+        lua_pushcclosure(L, arithmetic, 2);
+        lua_setfield(L, -2, op->event);
+    }
+}

@@ -1,0 +1,83 @@
+/* Python values as Lua values. */
+
+#include "bridge.h"
+
+static void decref(void *o) { Py_DECREF((PyObject *)o); }
+
+bool ml_is_plain(PyObject *o) {
+    return o == Py_None || PyBool_Check(o) || PyFloat_CheckExact(o);
+}
+
+/* Text with lone surrogates has no strict UTF-8; written as if they were characters, it comes
+   back as the same str. */
+static void push_surrogates(lua_State *L, ml_world *w, PyObject *o) {
+    PyErr_Clear();
+    PyObject *bytes = PyUnicode_AsEncodedString(o, "utf-8", "surrogatepass");
+    if (!bytes) {
+        ml_error_raise(L, w);
+        return;
+    }
+    ml_world_defer(w, decref, bytes);
+    lua_pushlstring(L, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+}
+
+void ml_to_lua(lua_State *L, ml_world *w, PyObject *o) {
+    luaL_checkstack(L, 4, NULL);
+    PyTypeObject *type = Py_TYPE(o);
+    if (o == Py_None) {
+        lua_pushnil(L);
+    } else if (type == &PyUnicode_Type) {
+        Py_ssize_t length;
+        const char *text = PyUnicode_AsUTF8AndSize(o, &length);
+        if (text) {
+            lua_pushlstring(L, text, (size_t)length);
+        } else {
+            push_surrogates(L, w, o);
+        }
+    } else if (type == &PyLong_Type) {
+        int overflow;
+        long long value = PyLong_AsLongLongAndOverflow(o, &overflow);
+        if (overflow) {
+            ml_pyproxy_push(L, o);
+        } else {
+            lua_pushinteger(L, value);
+        }
+    } else if (type == &PyFloat_Type) {
+        lua_pushnumber(L, PyFloat_AS_DOUBLE(o));
+    } else if (type == &PyBool_Type) {
+        lua_pushboolean(L, o == Py_True);
+    } else if (type == &PyBytes_Type) {
+        lua_pushlstring(L, PyBytes_AS_STRING(o), (size_t)PyBytes_GET_SIZE(o));
+    } else if (ml_is_lua_object(o) && ((LuaObject *)o)->world == w) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, ((LuaObject *)o)->ref);
+    } else if (ml_is_pygreenlet(o)) {
+        ml_lgreenlet_push(L, ml_py_core(o));
+    } else {
+        ml_pyproxy_push(L, o);
+    }
+}
+
+void ml_to_lua_steal(lua_State *L, ml_world *w, PyObject *o) {
+    /* Owned by the list of deferred releases, should a Lua error leave this function. */
+    ml_world_defer(w, decref, o);
+    size_t mine = w->deferred_count;
+    ml_to_lua(L, w, o);
+    if (mine && w->deferred_count == mine && w->deferred[mine - 1].argument == o) {
+        w->deferred_count--;
+        Py_DECREF(o);
+    }
+}
+
+int ml_results_to_lua(lua_State *L, ml_world *w, PyObject *result) {
+    if (!PyTuple_CheckExact(result)) {
+        ml_to_lua_steal(L, w, result);
+        return 1;
+    }
+    ml_world_defer(w, decref, result);
+    Py_ssize_t count = PyTuple_GET_SIZE(result);
+    if (count > 1000000 || !lua_checkstack(L, (int)count + 4)) {
+        return luaL_error(L, "stack overflow (a tuple of %d items as results)", (int)count);
+    }
+    for (Py_ssize_t i = 0; i < count; i++) ml_to_lua(L, w, PyTuple_GET_ITEM(result, i));
+    return (int)count;
+}

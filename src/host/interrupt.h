@@ -1,0 +1,15 @@
+/* Ctrl-C in the program. */
+
+#ifndef ML_INTERRUPT_H
+#define ML_INTERRUPT_H
+
+#include <lua.h>
+
+/* Installs the handler of SIGINT. Again after Python has started, which installs its own: both
+   languages are interrupted then, and Python's KeyboardInterrupt is what arrives. */
+void ml_interrupt_install(void);
+
+/* `L` is about to run a script (NULL: it has ended): a second SIGINT in a row ends the program. */
+void ml_interrupt_watch(lua_State *L);
+
+#endif

@@ -1,0 +1,282 @@
+/* The program: `lua`'s command line, with moonlet built in. */
+
+#include "../../include/moonlet.h"
+#include "interrupt.h"
+#include "repl.h"
+#include "report.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct command {
+    int argc;
+    char **argv;
+    int script; /* index of the script in argv, argc: none */
+    bool interactive;
+    bool version;
+    bool no_environment;
+    bool run_stdin;
+    bool has_code; /* -e or -l */
+    const char *python;
+    int status; /* what the program exits with */
+} command;
+
+static const char *program = "moonlet";
+
+static void print_usage(FILE *file) {
+    fprintf(file,
+            "usage: %s [options] [script [args]]\n"
+            "Available options are:\n"
+            "  -e stat   execute string 'stat'\n"
+            "  -i        enter interactive mode after executing 'script'\n"
+            "  -l mod    require library 'mod' into global 'mod'\n"
+            "  -l g=mod  require library 'mod' into global 'g'\n"
+            "  -v        show version information\n"
+            "  -E        ignore environment variables\n"
+            "  -W        turn warnings on\n"
+            "  --python=PATH  use the packages of this interpreter or virtual environment\n"
+            "  -h, --help     show this help\n"
+            "  --        stop handling options\n"
+            "  -         stop handling options and execute stdin\n",
+            program);
+}
+
+static int bad_option(const char *option, const char *problem) {
+    fprintf(stderr, "%s: %s '%s'\n", program, problem, option);
+    print_usage(stderr);
+    return 1;
+}
+
+/* Reads the options, without acting on them. -1: go on; else the status to exit with. */
+static int read_options(command *c) {
+    int i = 1;
+    for (; i < c->argc && c->argv[i][0] == '-'; i++) {
+        const char *option = c->argv[i];
+        if (strcmp(option, "--") == 0) {
+            i++;
+            break;
+        }
+        if (strcmp(option, "-") == 0) {
+            c->run_stdin = true;
+            break;
+        }
+        if (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0) {
+            print_usage(stdout);
+            return 0;
+        }
+        if (strncmp(option, "--python", 8) == 0 && (option[8] == '=' || !option[8])) {
+            c->python = option[8] ? option + 9 : i + 1 < c->argc ? c->argv[++i] : "";
+            if (!*c->python) return bad_option(option, "a path is needed after");
+            continue;
+        }
+        bool takes_value = option[1] == 'e' || option[1] == 'l';
+        if (takes_value) {
+            c->has_code = true;
+            if (!option[2] && (i + 1 >= c->argc || c->argv[i + 1][0] == '-')) {
+                return bad_option(option, "a value is needed after");
+            }
+            if (!option[2]) i++;
+            continue;
+        }
+        if (option[2]) return bad_option(option, "unrecognized option");
+        switch (option[1]) {
+            case 'i': c->interactive = c->version = true; break;
+            case 'v': c->version = true; break;
+            case 'E': c->no_environment = true; break;
+            case 'W': break;
+            default: return bad_option(option, "unrecognized option");
+        }
+    }
+    c->script = i;
+    return -1;
+}
+
+static void print_version(void) {
+    printf("moonlet %s  %s\n", moonlet_version(), LUA_COPYRIGHT);
+    fflush(stdout);
+}
+
+/* ------------------------------------------------------------------------------ running chunks */
+
+/* Calls the function below `count` arguments; reports an error. The status of the call. */
+static int call(lua_State *L, command *c, int count) {
+    int base = lua_gettop(L) - count;
+    lua_pushcfunction(L, ml_report_handler);
+    lua_insert(L, base);
+    ml_interrupt_watch(L);
+    int status = lua_pcall(L, count, LUA_MULTRET, base);
+    ml_interrupt_watch(NULL);
+    lua_remove(L, base);
+    if (status != LUA_OK) c->status = ml_report_error(L, program);
+    return status;
+}
+
+/* Runs what luaL_load... pushed or complained about. Its results are dropped. */
+static int run(lua_State *L, command *c, int loaded) {
+    if (loaded != LUA_OK) {
+        c->status = ml_report_error(L, program);
+        return loaded;
+    }
+    int top = lua_gettop(L) - 1;
+    int status = call(L, c, 0);
+    lua_settop(L, top);
+    return status;
+}
+
+static int run_string(lua_State *L, command *c, const char *code, const char *name) {
+    return run(L, c, luaL_loadbuffer(L, code, strlen(code), name));
+}
+
+/* -l mod, -l g=mod */
+static int require_library(lua_State *L, command *c, char *spec) {
+    const char *name = spec;
+    char *equals = strchr(spec, '=');
+    if (equals) {
+        *equals = '\0';
+        name = equals + 1;
+    }
+    lua_getglobal(L, "require");
+    lua_pushstring(L, name);
+    int top = lua_gettop(L) - 2;
+    int status = call(L, c, 1);
+    if (status == LUA_OK) {
+        lua_settop(L, top + 1);
+        lua_setglobal(L, spec);
+    }
+    lua_settop(L, top);
+    return status;
+}
+
+/* Does -e, -l and -W, in their order. */
+static bool run_options(lua_State *L, command *c) {
+    for (int i = 1; i < c->script; i++) {
+        char *option = c->argv[i];
+        if (strcmp(option, "--python") == 0) {
+            i++;
+        } else if (option[1] == 'W') {
+            lua_warning(L, "@on", 0);
+        } else if (option[1] == 'e' || option[1] == 'l') {
+            char *value = option[2] ? option + 2 : c->argv[++i];
+            int status = option[1] == 'e' ? run_string(L, c, value, "=(command line)")
+                                          : require_library(L, c, value);
+            if (status != LUA_OK) return false;
+        }
+    }
+    return true;
+}
+
+static int run_script(lua_State *L, command *c) {
+    const char *name = c->argv[c->script];
+    if (strcmp(name, "-") == 0 && c->run_stdin) name = NULL;
+    int loaded = luaL_loadfile(L, name);
+    if (loaded != LUA_OK) return run(L, c, loaded);
+    int count = c->argc - c->script - 1;
+    luaL_checkstack(L, count + 4, "too many arguments to script");
+    int top = lua_gettop(L) - 1;
+    for (int i = 1; i <= count; i++) lua_pushstring(L, c->argv[c->script + i]);
+    int status = call(L, c, count);
+    lua_settop(L, top);
+    return status;
+}
+
+static bool run_init(lua_State *L, command *c) {
+    const char *name = "=LUA_INIT_5_4";
+    const char *init = getenv(name + 1);
+    if (!init) init = getenv((name = "=LUA_INIT") + 1);
+    if (!init) return true;
+    if (init[0] == '@') return run(L, c, luaL_loadfile(L, init + 1)) == LUA_OK;
+    return run_string(L, c, init, name) == LUA_OK;
+}
+
+/* -------------------------------------------------------------------------------------- set-up */
+
+static void set_arg(lua_State *L, const command *c) {
+    int script = c->script < c->argc ? c->script : 0; /* as lua: without a script, from argv[0] */
+    lua_createtable(L, c->argc, 1);
+    for (int i = 0; i < c->argc; i++) {
+        lua_pushstring(L, c->argv[i]);
+        lua_rawseti(L, -2, i - script);
+    }
+    lua_setglobal(L, "arg");
+}
+
+/* Python starts when a script first asks for moonlet. Upvalue 1: the command. */
+static int open_moonlet(lua_State *L) {
+    const command *c = lua_touserdata(L, lua_upvalueindex(1));
+    moonlet_options options = {.python = c->python,
+                               .argv = c->script < c->argc ? c->argv + c->script : NULL,
+                               .handle_signals = 1};
+    if (moonlet_open(L, &options) != 0) return luaL_error(L, "moonlet: %s", lua_tostring(L, -1));
+    ml_interrupt_install();
+    return luaopen_moonlet(L);
+}
+
+static void set_up(lua_State *L, command *c) {
+    if (c->no_environment) {
+        lua_pushboolean(L, 1);
+        lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+    }
+    luaL_openlibs(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushlightuserdata(L, c);
+    lua_pushcclosure(L, open_moonlet, 1);
+    lua_setfield(L, -2, "moonlet");
+    lua_pop(L, 1);
+    ml_add_paths(L, c->argv[0]);
+    set_arg(L, c);
+    lua_gc(L, LUA_GCGEN, 0, 0); /* as lua 5.4 does */
+}
+
+static int protected_main(lua_State *L) {
+    command *c = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    ml_interrupt_install();
+    set_up(L, c);
+    if (c->python) { /* asked for, so started, and wrong ones are reported, at once */
+        lua_getglobal(L, "require");
+        lua_pushliteral(L, "moonlet");
+        if (call(L, c, 1) != LUA_OK) return 0;
+        lua_settop(L, 0);
+    }
+    if (c->version) print_version();
+    if (!c->no_environment && !run_init(L, c)) return 0;
+    if (!run_options(L, c)) return 0;
+    if (c->script < c->argc) {
+        if (run_script(L, c) != LUA_OK && !c->interactive) return 0;
+    }
+    if (c->interactive) {
+        ml_repl(L, program);
+    } else if (c->script >= c->argc && !c->has_code && !c->version) {
+        if (isatty(0)) {
+            print_version();
+            ml_repl(L, program);
+        } else {
+            run(L, c, luaL_loadfile(L, NULL));
+        }
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    command c = {.argc = argc, .argv = argv, .script = argc};
+    if (argc > 0 && argv[0][0]) program = argv[0];
+    int done = read_options(&c);
+    if (done >= 0) return done;
+    lua_State *L = luaL_newstate();
+    if (!L) {
+        fprintf(stderr, "%s: cannot create state: not enough memory\n", program);
+        return 1;
+    }
+    lua_pushcfunction(L, protected_main);
+    lua_pushlightuserdata(L, &c);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) c.status = ml_report_error(L, program);
+    moonlet_close(L);
+    lua_close(L);
+    moonlet_finish();
+    return c.status;
+}

@@ -1,0 +1,137 @@
+#define _GNU_SOURCE /* readlink */
+#include "repl.h"
+#include "interrupt.h"
+#include "report.h"
+
+#include <lauxlib.h>
+
+#include <editline/readline.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Pushes the next line, or returns false at the end of input. */
+static bool read_line(lua_State *L, bool first) {
+    lua_getglobal(L, first ? "_PROMPT" : "_PROMPT2");
+    const char *prompt = lua_isnil(L, -1) ? (first ? "> " : ">> ") : luaL_tolstring(L, -1, NULL);
+    char *line = NULL;
+    if (isatty(0)) {
+        line = readline(prompt);
+        if (!line) return false;
+        if (*line) add_history(line);
+        lua_pushstring(L, line);
+    } else {
+        fputs(prompt, stdout);
+        fflush(stdout);
+        size_t size = 0;
+        ssize_t length = getline(&line, &size, stdin);
+        if (length < 0) {
+            free(line);
+            return false;
+        }
+        if (length && line[length - 1] == '\n') length--;
+        lua_pushlstring(L, line, (size_t)length);
+    }
+    free(line);
+    return true;
+}
+
+static int load(lua_State *L, const char *code, size_t length) {
+    return luaL_loadbuffer(L, code, length, "=stdin");
+}
+
+/* A statement that only lacks its end is to be continued. */
+static bool is_incomplete(lua_State *L, int status) {
+    static const char mark[] = "<eof>";
+    if (status != LUA_ERRSYNTAX) return false;
+    size_t length;
+    const char *message = lua_tolstring(L, -1, &length);
+    return length >= sizeof mark - 1 && strcmp(message + length - (sizeof mark - 1), mark) == 0;
+}
+
+/* Loads a statement of one or more lines, first as an expression. The status of the load, with
+   the function or message on the stack; -1 at the end of input. */
+static int read_statement(lua_State *L) {
+    lua_settop(L, 0);
+    if (!read_line(L, true)) return -1;
+    lua_replace(L, 1);
+    lua_settop(L, 1);
+    lua_pushfstring(L, "return %s", lua_tostring(L, 1));
+    if (load(L, lua_tostring(L, 2), lua_rawlen(L, 2)) == LUA_OK) return LUA_OK;
+    for (;;) {
+        lua_settop(L, 1);
+        size_t length;
+        const char *code = lua_tolstring(L, 1, &length);
+        int status = load(L, code, length);
+        if (!is_incomplete(L, status)) return status;
+        lua_settop(L, 1);
+        if (!read_line(L, false)) return -1;
+        const char *more = lua_tostring(L, -1);
+        lua_pushfstring(L, "%s\n%s", lua_tostring(L, 1), more);
+        lua_replace(L, 1);
+    }
+}
+
+static void print(lua_State *L, const char *program) {
+    int count = lua_gettop(L);
+    if (!count) return;
+    luaL_checkstack(L, LUA_MINSTACK, "too many results to print");
+    lua_getglobal(L, "print");
+    lua_insert(L, 1);
+    if (lua_pcall(L, count, 0, 0) != LUA_OK) ml_report_error(L, program);
+}
+
+void ml_repl(lua_State *L, const char *program) {
+    int status;
+    while ((status = read_statement(L)) != -1) {
+        if (status == LUA_OK) {
+            lua_replace(L, 1);
+            lua_settop(L, 1);
+            lua_pushcfunction(L, ml_report_handler);
+            lua_insert(L, 1);
+            ml_interrupt_watch(L);
+            status = lua_pcall(L, 0, LUA_MULTRET, 1);
+            ml_interrupt_watch(NULL);
+            lua_remove(L, 1);
+        }
+        if (status == LUA_OK) {
+            print(L, program);
+        } else {
+            ml_report_error(L, program);
+        }
+    }
+    lua_settop(L, 0);
+    if (isatty(0)) fputs("\n", stdout);
+    fflush(stdout);
+}
+
+/* -------------------------------------------------------------------------------------- paths */
+
+static void prepend(lua_State *L, const char *field, const char *value) {
+    lua_getglobal(L, "package");
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, field);
+        lua_pushfstring(L, "%s;%s", value, lua_tostring(L, -1));
+        lua_setfield(L, -3, field);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+void ml_add_paths(lua_State *L, const char *argv0) {
+    (void)argv0;
+    char self[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0) return;
+    self[length] = '\0';
+    char *slash = strrchr(self, '/');
+    if (!slash) return;
+    *slash = '\0';
+    /* PREFIX/bin/moonlet once installed; in a build tree the program lies beside share. */
+    const char *up = strcmp(slash - 4 >= self ? slash - 4 : self, "/bin") == 0 ? "/.." : "";
+    const char *share = lua_pushfstring(L, "%s%s/share/lua/5.4", self, up);
+    prepend(L, "path", lua_pushfstring(L, "%s/?.lua;%s/?/init.lua", share, share));
+    lua_pop(L, 2);
+}

@@ -1,0 +1,310 @@
+#include "lgreenlet.h"
+
+#include <string.h>
+
+static const char metatable_key; /* registry: the metatable */
+static const char identity_key;  /* registry: light userdata greenlet -> userdata, weak */
+
+static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+
+/* --------------------------------------------------------------------------------- parcels */
+
+static void discard(ml_parcel *parcel) {
+    lua_State *from = parcel->value;
+    lua_settop(from, -parcel->count - 1);
+}
+
+const ml_parcel_kind ml_lua_parcel = {discard};
+
+static ml_parcel pack(lua_State *L, ml_world *w, int count) {
+    return (ml_parcel){.kind = &ml_lua_parcel, .value = L, .extra = w, .count = count};
+}
+
+/* Pushes what a parcel brought and settles it. Returns the number of values; with parcel->error
+   it is one, to be raised. Raises no Lua error itself. */
+static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
+    int count = parcel->count;
+    lua_State *from = parcel->value;
+    if (parcel->kind != &ml_lua_parcel || parcel->extra != w) {
+        count = w->bridge->receive(L, w, parcel, start);
+    } else if (from != L) {
+        if (!lua_checkstack(L, count)) {
+            ml_discard(parcel);
+            parcel->error = true;
+            lua_settop(L, 0); /* makes room for the message */
+            lua_pushliteral(L, "stack overflow (too many values passed to a greenlet)");
+            return 1;
+        }
+        lua_xmove(from, L, count);
+    }
+    parcel->kind = NULL;
+    ml_settle(parcel);
+    return count;
+}
+
+/* ------------------------------------------------------------------------------------- body */
+
+/* Runs the function at index 1 of the greenlet's Lua thread. */
+static void body(ml_greenlet *g, ml_parcel *parcel) {
+    ml_lthread *t = g->lua_threads;
+    lua_State *L = t->L;
+    ml_world *w = t->world;
+    ml_activation base = {L, w, NULL, g};
+    if (w->closed) {
+        ml_discard(parcel);
+        *parcel = pack(L, w, 0);
+        return;
+    }
+    g->lua = &base;
+    ml_push_handler(L);
+    lua_insert(L, 1);
+    int count = receive(L, w, parcel, true);
+    bool failed = parcel->error || lua_pcall(L, count, LUA_MULTRET, 1) != LUA_OK;
+    g->lua = NULL;
+    *parcel = pack(L, w, failed ? 1 : lua_gettop(L) - 1);
+    parcel->error = failed && !w->bridge->is_exit(L, w);
+    parcel->results = true;
+}
+
+/* ----------------------------------------------------------------------------------- values */
+
+ml_greenlet *ml_lgreenlet_test(lua_State *L, const ml_world *w, int index) {
+    const ml_handle *h = ml_handle_test(L, index, w->greenlet_metatable);
+    return h ? ml_handle_get(h, w) : NULL;
+}
+
+/* Pushes a userdata that stands for no greenlet yet. */
+static ml_handle *push_handle(lua_State *L) {
+    ml_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+    *h = (ml_handle){NULL, 0};
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    lua_setmetatable(L, -2);
+    return h;
+}
+
+/* Makes the userdata on top, which owns `g`, the one that ml_lgreenlet_push finds. */
+static void remember(lua_State *L, const ml_greenlet *g) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, g);
+    lua_pop(L, 1);
+}
+
+void ml_lgreenlet_push(lua_State *L, ml_greenlet *g) {
+    luaL_checkstack(L, 4, NULL);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
+    if (lua_rawgetp(L, -1, g) == LUA_TUSERDATA) {
+        lua_remove(L, -2);
+        return;
+    }
+    lua_pop(L, 2);
+    ml_handle *h = push_handle(L);
+    ml_the_hooks.retain(g);
+    h->pointer = g;
+    remember(L, g);
+}
+
+static void release(void *g) { ml_the_hooks.release(g); }
+
+static int collect(lua_State *L) {
+    ml_world *w = world(L);
+    ml_handle *h = lua_touserdata(L, 1);
+    if (!h->pointer || h->dead_since) return 0;
+    h->dead_since = w->epoch;
+    ml_world_defer(w, release, h->pointer);
+    return 0;
+}
+
+/* The greenlet at `index`, or an error that says what was there instead. */
+static ml_greenlet *check(lua_State *L, const ml_world *w, int index) {
+    ml_greenlet *g = ml_lgreenlet_test(L, w, index);
+    if (!g) luaL_typeerror(L, index, "greenlet");
+    return g;
+}
+
+/* -------------------------------------------------------------------------- switch and throw */
+
+/* Inside a finalizer (Lua 5.4: GCTM in lgc.c) the collector is stopped, and would stay so while
+   the finalizer is suspended. lua_gc then refuses every request with -1. */
+static void check_may_leave(lua_State *L) {
+    if (lua_gc(L, LUA_GCISRUNNING) == -1) {
+        luaL_error(L, "cannot switch to another greenlet inside a finalizer (__gc)");
+    }
+}
+
+/* Switches to `g` with a parcel of L's topmost values. */
+static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parcel) {
+    if (w->closed) return luaL_error(L, "the Lua state is closed");
+    check_may_leave(L);
+    if (w->deferred_count) ml_world_drain(w);
+    int result = ml_switch(g, parcel);
+    if (__builtin_expect(result != 0, 0)) {
+        parcel->kind = NULL;
+        if (result == ML_ELANGUAGE) {
+            w->bridge->push_error(L, w);
+            return lua_error(L);
+        }
+        return luaL_error(L, "%s", ml_error_text(result));
+    }
+    int count = receive(L, w, parcel, false);
+    return parcel->error ? lua_error(L) : count;
+}
+
+static int switch_method(lua_State *L) {
+    ml_world *w = world(L);
+    ml_greenlet *g = check(L, w, 1);
+    ml_parcel parcel = pack(L, w, lua_gettop(L) - 1);
+    return switch_to(L, w, g, &parcel);
+}
+
+static int throw_method(lua_State *L) {
+    ml_world *w = world(L);
+    ml_greenlet *g = check(L, w, 1);
+    lua_settop(L, 2);
+    w->bridge->throwable(L, w);
+    ml_parcel parcel = pack(L, w, 1);
+    /* As in greenlet: what ends quietly ends quietly, even if it has ended long ago. */
+    parcel.error = g->state != ML_DEAD || !w->bridge->is_exit(L, w);
+    return switch_to(L, w, g, &parcel);
+}
+
+/* ------------------------------------------------------------------------------- attributes */
+
+static bool is_dead(const ml_greenlet *g) {
+    return g->state == ML_DEAD || (g->state == ML_ACTIVE && ml_thread_exited(g->thread));
+}
+
+static int index(lua_State *L) {
+    ml_world *w = world(L);
+    ml_greenlet *g = check(L, w, 1);
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        /* Upvalue 2 holds the methods. */
+        lua_pushvalue(L, 2);
+        if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1;
+        const char *key = lua_tostring(L, 2);
+        if (strcmp(key, "dead") == 0) {
+            lua_pushboolean(L, is_dead(g));
+            return 1;
+        }
+        if (strcmp(key, "parent") == 0) {
+            if (g->parent) {
+                ml_lgreenlet_push(L, g->parent);
+            } else {
+                lua_pushnil(L);
+            }
+            return 1;
+        }
+    }
+    lua_settop(L, 2);
+    return w->bridge->index(L);
+}
+
+static int newindex(lua_State *L) {
+    const ml_world *w = world(L);
+    ml_greenlet *g = check(L, w, 1);
+    const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    if (strcmp(key, "parent") == 0) {
+        ml_greenlet *parent = ml_lgreenlet_test(L, w, 3);
+        if (!parent) {
+            return luaL_error(L, "bad value for 'parent' (greenlet expected, got %s)",
+                              luaL_typename(L, 3));
+        }
+        int result = ml_set_parent(g, parent);
+        if (result == ML_ETHREAD) return luaL_error(L, "parent cannot be on a different thread");
+        if (result != 0) return luaL_error(L, "%s", ml_error_text(result));
+        return 0;
+    }
+    if (strcmp(key, "dead") == 0 || strcmp(key, "switch") == 0 || strcmp(key, "throw") == 0) {
+        return luaL_error(L, "cannot set '%s' of a greenlet", key);
+    }
+    return w->bridge->newindex(L);
+}
+
+static int to_string(lua_State *L) {
+    const ml_greenlet *g = check(L, world(L), 1);
+    const char *state = is_dead(g) ? "dead"
+                        : g->state == ML_NEW ? "new"
+                        : g == ml_current() ? "running" : "suspended";
+    lua_pushfstring(L, "greenlet: %p (%s%s)", g->owner, ml_is_main(g) ? "main, " : "", state);
+    return 1;
+}
+
+/* ---------------------------------------------------------------------------------- module */
+
+static bool is_callable(lua_State *L) {
+    if (lua_isfunction(L, 1)) return true;
+    if (luaL_getmetafield(L, 1, "__call") == LUA_TNIL) return false;
+    lua_pop(L, 1);
+    return true;
+}
+
+/* moonlet.greenlet(f [, parent]) */
+static int new(lua_State *L) {
+    ml_world *w = world(L);
+    bool callable = true;
+    bool foreign = w->bridge->is_foreign(L, w, &callable);
+    if (!(foreign ? callable : is_callable(L))) {
+        return luaL_typeerror(L, 1, "function or Python callable");
+    }
+    ml_greenlet *parent = NULL;
+    if (!lua_isnoneornil(L, 2)) parent = check(L, w, 2);
+    if (w->deferred_count) ml_world_drain(w);
+    lua_settop(L, 1);
+    ml_handle *h = push_handle(L);
+    ml_greenlet *g = w->bridge->create(L, w, foreign ? NULL : body, parent);
+    if (!g) return luaL_error(L, "not enough memory");
+    h->pointer = g;
+    if (!foreign) {
+        ml_lthread *t = ml_lthread_new(w, g);
+        if (!t) return luaL_error(L, "not enough memory");
+        lua_pushvalue(L, 1);
+        lua_xmove(L, t->L, 1);
+    }
+    remember(L, g);
+    return 1;
+}
+
+/* moonlet.current() */
+static int current(lua_State *L) {
+    ml_greenlet *g = ml_current();
+    if (!g) return luaL_error(L, "not enough memory");
+    ml_lgreenlet_push(L, g);
+    return 1;
+}
+
+static void set_functions(lua_State *L, ml_world *w, const luaL_Reg *functions) {
+    lua_pushlightuserdata(L, w);
+    luaL_setfuncs(L, functions, 1);
+}
+
+void ml_lgreenlet_open(lua_State *L, ml_world *w) {
+    static const luaL_Reg methods[] = {
+        {"switch", switch_method}, {"throw", throw_method}, {NULL, NULL}};
+    static const luaL_Reg metamethods[] = {{"__newindex", newindex},
+                                           {"__tostring", to_string},
+                                           {"__gc", collect},
+                                           {NULL, NULL}};
+    lua_createtable(L, 0, 8);
+    set_functions(L, w, metamethods);
+    lua_pushliteral(L, "greenlet");
+    lua_setfield(L, -2, "__name");
+    lua_pushlightuserdata(L, w);
+    lua_createtable(L, 0, 2);
+    set_functions(L, w, methods);
+    lua_pushcclosure(L, index, 2);
+    lua_setfield(L, -2, "__index");
+    w->greenlet_metatable = lua_topointer(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
+
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &identity_key);
+}
+
+void ml_lgreenlet_register(lua_State *L, ml_world *w) {
+    static const luaL_Reg functions[] = {{"greenlet", new}, {"current", current}, {NULL, NULL}};
+    set_functions(L, w, functions);
+}

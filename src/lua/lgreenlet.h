@@ -1,0 +1,24 @@
+/* Greenlets as Lua userdata. The same greenlet is always the same userdata. */
+
+#ifndef ML_LGREENLET_H
+#define ML_LGREENLET_H
+
+#include "world.h"
+
+/* Makes the metatable. Raises Lua errors. */
+void ml_lgreenlet_open(lua_State *L, ml_world *w);
+
+/* Pushes the userdata for `g`, retaining it. May raise a Lua error. */
+void ml_lgreenlet_push(lua_State *L, ml_greenlet *g);
+
+/* The greenlet at `index` (borrowed), or NULL if the value there is something else. */
+ml_greenlet *ml_lgreenlet_test(lua_State *L, const ml_world *w, int index);
+
+/* The functions `greenlet` and `current` of the module, which is on top of the stack. */
+void ml_lgreenlet_register(lua_State *L, ml_world *w);
+
+/* Parcels from Lua: `value` is the lua_State whose topmost `count` values they are (an error:
+   one), `extra` the world. */
+extern const ml_parcel_kind ml_lua_parcel;
+
+#endif

@@ -1,0 +1,235 @@
+#include "world.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_IDLE = 256 };
+
+static const char world_key; /* registry[&world_key]: userdata with a pointer to the world */
+static const char handler_key; /* registry[&handler_key]: the message handler */
+static const char threads_key; /* registry[&threads_key][light userdata L] = thread L */
+
+/* ------------------------------------------------------------------------- open and close */
+
+static int collect_world(lua_State *L) {
+    ml_world **slot = lua_touserdata(L, 1);
+    ml_world *w = *slot;
+    *slot = NULL;
+    if (!w) return 0;
+    ml_world_close(w);
+    ml_world_release(w);
+    return 0;
+}
+
+ml_world *ml_world_get(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &world_key);
+    ml_world **slot = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return slot ? *slot : NULL;
+}
+
+ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
+    ml_world *w = ml_world_get(L);
+    if (w) return w;
+    ml_thread *thread = ml_thread_get();
+    if (!thread) luaL_error(L, "not enough memory");
+    luaL_checkstack(L, 4, NULL);
+
+    /* Made before every other object with a finalizer of ours, it is finalized after them
+       (Lua 5.4 manual, 2.5.3): only then are deferred releases done, so that greenlets that are
+       killed while the state closes can still use what they refer to. */
+    ml_world **slot = lua_newuserdatauv(L, sizeof *slot, 0);
+    *slot = NULL;
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, collect_world);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+
+    lua_newtable(L);
+    lua_State *service = lua_newthread(L);
+    lua_rawsetp(L, -2, service);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &threads_key);
+    luaL_checkstack(service, 16, NULL);
+
+    w = calloc(1, sizeof *w);
+    if (!w) luaL_error(L, "not enough memory");
+    *slot = w;
+    w->service = service;
+    w->thread = thread;
+    w->bridge = bridge;
+    w->users = 1;
+    w->epoch = 1;
+    w->last_value = LUA_NOREF;
+    ml_the_hooks.forget_lua = ml_lua_forget;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    w->main = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &world_key);
+    lua_pushlightuserdata(L, w);
+    lua_pushcclosure(L, bridge->handler, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &handler_key);
+    return w;
+}
+
+void ml_push_handler(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &handler_key); }
+
+void ml_world_retain(ml_world *w) { w->users++; }
+
+void ml_world_release(ml_world *w) {
+    if (--w->users) return;
+    free(w->deferred);
+    free(w);
+}
+
+/* Ends all greenlets that are suspended in Lua: their stacks refer to a state that is about to be
+   freed. Each is tried once; without memory for the list, none. */
+static void end_greenlets(ml_world *w) {
+    size_t count = 0;
+    for (ml_lthread *t = w->busy; t; t = t->next) count++;
+    ml_greenlet **all = count ? malloc(count * sizeof *all) : NULL;
+    if (!all) return;
+    count = 0;
+    for (ml_lthread *t = w->busy; t; t = t->next) {
+        all[count++] = t->greenlet;
+        ml_the_hooks.retain(t->greenlet);
+    }
+    for (size_t i = 0; i < count; i++) {
+        ml_greenlet *g = all[i];
+        if (g->state == ML_ACTIVE && g->thread == w->thread && g != ml_current()) {
+            ml_the_hooks.end(g);
+        }
+        ml_the_hooks.release(g);
+    }
+    free(all);
+}
+
+void ml_world_close(ml_world *w) {
+    if (w->closed) return;
+    if (ml_this_thread_or_null() == w->thread) end_greenlets(w);
+    w->closed = true;
+    while (w->busy) ml_lua_forget(w->busy->greenlet);
+    while (w->idle) {
+        ml_lthread *t = w->idle;
+        w->idle = t->next;
+        free(t);
+    }
+    ml_world_drain(w);
+}
+
+/* ------------------------------------------------------------------------------- deferring */
+
+void ml_world_defer(ml_world *w, void (*function)(void *), void *argument) {
+    if (w->deferred_count == w->deferred_capacity) {
+        size_t capacity = w->deferred_capacity ? 2 * w->deferred_capacity : 64;
+        ml_deferred *deferred = realloc(w->deferred, capacity * sizeof *deferred);
+        if (!deferred) {
+            function(argument);
+            return;
+        }
+        w->deferred = deferred;
+        w->deferred_capacity = capacity;
+    }
+    w->deferred[w->deferred_count++] = (ml_deferred){function, argument};
+}
+
+void ml_world_drain(ml_world *w) {
+    w->epoch++;
+    while (w->deferred_count) {
+        ml_deferred d = w->deferred[--w->deferred_count];
+        d.function(d.argument);
+    }
+}
+
+/* ------------------------------------------------------------------------------ Lua threads */
+
+static int new_thread(lua_State *L) {
+    ml_lthread *t = lua_touserdata(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &threads_key);
+    lua_State *thread = lua_newthread(L);
+    lua_rawsetp(L, -2, thread);
+    t->L = thread;
+    return 0;
+}
+
+static ml_lthread *make_thread(ml_world *w) {
+    ml_lthread *t = calloc(1, sizeof *t);
+    if (!t) return NULL;
+    t->world = w;
+    lua_pushcfunction(w->service, new_thread);
+    lua_pushlightuserdata(w->service, t);
+    if (lua_pcall(w->service, 1, 0, 0) != LUA_OK) {
+        lua_settop(w->service, 0);
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+ml_lthread *ml_lthread_new(ml_world *w, ml_greenlet *g) {
+    ml_lthread *t = w->idle;
+    if (t) {
+        w->idle = t->next;
+        w->idle_count--;
+    } else {
+        t = make_thread(w);
+        if (!t) return NULL;
+    }
+    t->greenlet = g;
+    t->previous = NULL;
+    t->next = w->busy;
+    if (w->busy) w->busy->previous = t;
+    w->busy = t;
+    t->same_greenlet = g->lua_threads;
+    g->lua_threads = t;
+    return t;
+}
+
+static void give_back(ml_lthread *t) {
+    ml_world *w = t->world;
+    if (t->previous) {
+        t->previous->next = t->next;
+    } else {
+        w->busy = t->next;
+    }
+    if (t->next) t->next->previous = t->previous;
+    if (w->closed) {
+        free(t);
+        return;
+    }
+    lua_settop(t->L, 0);
+    if (w->idle_count < MAX_IDLE && lua_status(t->L) == LUA_OK) {
+        t->next = w->idle;
+        w->idle = t;
+        w->idle_count++;
+        return;
+    }
+    /* Assigning nil to a key that is there allocates nothing, so cannot fail. */
+    lua_rawgetp(w->service, LUA_REGISTRYINDEX, &threads_key);
+    lua_pushnil(w->service);
+    lua_rawsetp(w->service, -2, t->L);
+    lua_pop(w->service, 1);
+    free(t);
+}
+
+void ml_lua_forget(ml_greenlet *g) {
+    ml_lthread *t = g->lua_threads;
+    g->lua_threads = NULL;
+    while (t) {
+        ml_lthread *next = t->same_greenlet;
+        give_back(t);
+        t = next;
+    }
+}
+
+lua_State *ml_lua_state(ml_world *w) {
+    ml_greenlet *g = ml_current();
+    for (const ml_activation *a = g->lua; a; a = a->previous) {
+        if (a->world == w) return a->L;
+    }
+    for (ml_lthread *t = g->lua_threads; t; t = t->same_greenlet) {
+        if (t->world == w) return t->L;
+    }
+    if (ml_is_main(g)) return w->main;
+    ml_lthread *t = ml_lthread_new(w, g);
+    return t ? t->L : NULL;
+}

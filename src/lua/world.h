@@ -1,0 +1,154 @@
+/* Lua on the core: one world per Lua state that has loaded moonlet.
+
+   Every greenlet that runs Lua does so on a Lua thread of its own, at whose base is a protected
+   call: an error then never looks for a handler on another greenlet's stack (luaD_throw of Lua's
+   ldo.c falls back to the main thread's). A world belongs to the OS thread that opened it. */
+
+#ifndef ML_WORLD_H
+#define ML_WORLD_H
+
+#include "../core/core.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+typedef struct ml_world ml_world;
+typedef struct ml_lthread ml_lthread;
+
+/* What the bridge puts in, so that this room need not know the other language. */
+typedef struct ml_lua_bridge {
+    /* A new greenlet (a new reference) with this parent (NULL: the current one). Its body is
+       `body`, or with NULL what runs the other language's callable at index 1. NULL: no memory. */
+    ml_greenlet *(*create)(lua_State *L, ml_world *w, ml_body body, ml_greenlet *parent);
+    /* Whether the value at index 1 belongs to the other language, and if so can be called. */
+    bool (*is_foreign)(lua_State *L, ml_world *w, bool *callable);
+    /* Pushes the values of a parcel that another room or world sent, and releases them: returns
+       how many. `start`: they are arguments of a function that is about to start. If they cannot
+       be taken, sets parcel->error and pushes one value, the error. Raises no Lua error. */
+    int (*receive)(lua_State *L, ml_world *w, ml_parcel *parcel, bool start);
+    /* Pushes the error that the other language has set. May raise a Lua error. */
+    void (*push_error)(lua_State *L, ml_world *w);
+    /* Replaces the value on top by what is to be thrown for it; nil: what ends a greenlet
+       quietly. May raise a Lua error. */
+    void (*throwable)(lua_State *L, ml_world *w);
+    /* Whether the error value on top is what ends a greenlet quietly. */
+    bool (*is_exit)(lua_State *L, ml_world *w);
+    /* The message handler at the base of greenlets and calls; its upvalue is the world. */
+    lua_CFunction handler;
+    /* Attribute access for what lgreenlet does not know; as metamethods. */
+    lua_CFunction index;
+    lua_CFunction newindex;
+} ml_lua_bridge;
+
+typedef struct ml_deferred {
+    void (*function)(void *argument);
+    void *argument;
+} ml_deferred;
+
+struct ml_world {
+    lua_State *main;        /* the state's main thread */
+    lua_State *service;     /* a thread that runs nothing and has free stack slots */
+    ml_thread *thread;      /* the OS thread it belongs to */
+    const ml_lua_bridge *bridge;
+    bool closed;
+    size_t users;           /* the state itself, and references from outside of it */
+    ml_deferred *deferred;  /* what must wait until no finalizer runs */
+    size_t deferred_count;
+    size_t deferred_capacity;
+    ml_lthread *busy;       /* Lua threads of greenlets */
+    ml_lthread *idle;
+    unsigned idle_count;
+    uint64_t epoch;         /* counts the drains; see ml_handle */
+    const void *greenlet_metatable;
+    const void *proxy_metatable; /* for the bridge */
+    const void *kw_metatable;
+    void *last_exception;   /* for the bridge: the exception behind the last error value */
+    int last_value;         /* and that value, a reference in the registry */
+    bool last_crossed;      /* and whether it has passed a border: of languages, of greenlets */
+};
+
+/* The content of userdata that stand for something counted elsewhere. Their finalizer defers the
+   release and leaves the pointer, as other finalizers may still use it; it is void when the next
+   drain has begun. */
+typedef struct ml_handle {
+    void *pointer;
+    uint64_t dead_since; /* 0, or the world's epoch when it was finalized */
+} ml_handle;
+
+static inline void *ml_handle_get(const ml_handle *h, const ml_world *w) {
+    return h->dead_since && h->dead_since != w->epoch ? NULL : h->pointer;
+}
+
+/* The handle at `index` if it is a userdata with this metatable, else NULL. Needs one slot. */
+static inline ml_handle *ml_handle_test(lua_State *L, int index, const void *metatable) {
+    ml_handle *h = lua_touserdata(L, index);
+    if (!h || !lua_getmetatable(L, index)) return NULL;
+    const void *theirs = lua_topointer(L, -1);
+    lua_pop(L, 1);
+    return theirs == metatable ? h : NULL;
+}
+
+/* Pushes the message handler of the world of `L`. Raises no error. */
+void ml_push_handler(lua_State *L);
+
+/* The Lua thread of one greenlet. */
+struct ml_lthread {
+    lua_State *L;
+    ml_world *world;
+    ml_greenlet *greenlet;
+    ml_lthread *next, *previous; /* in `busy`; `next` alone in `idle` */
+    ml_lthread *same_greenlet;   /* another world's thread of this greenlet */
+};
+
+/* Where in Lua the current greenlet is: a chain through its C stack, innermost first. */
+typedef struct ml_activation {
+    lua_State *L;
+    ml_world *world;
+    struct ml_activation *previous;
+    ml_greenlet *greenlet;
+} ml_activation;
+
+/* Makes the world of `L`, or returns the one it has. Raises Lua errors. Leaves the stack as it
+   is. */
+ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge);
+
+/* The world of `L`, or NULL. */
+ml_world *ml_world_get(lua_State *L);
+
+/* Ends the greenlets that are suspended in Lua, then everything that was deferred. Called before
+   the state is closed, at the latest by its last finalizer. */
+void ml_world_close(ml_world *w);
+
+/* One user more or less. */
+void ml_world_retain(ml_world *w);
+void ml_world_release(ml_world *w);
+
+/* Calls `function(argument)` when next it is safe to run arbitrary code. Never fails. */
+void ml_world_defer(ml_world *w, void (*function)(void *), void *argument);
+/* Does what was deferred. */
+void ml_world_drain(ml_world *w);
+
+/* Leaving Lua for the other language, from a C function called by `L`; and back. Both are to be
+   paired, with nothing in between that raises a Lua error. */
+static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
+    ml_greenlet *g = ml_current();
+    a->L = L;
+    a->world = w;
+    a->greenlet = g;
+    a->previous = g->lua;
+    g->lua = a;
+    if (w->deferred_count) ml_world_drain(w);
+}
+static inline void ml_lua_return(const ml_activation *a) { a->greenlet->lua = a->previous; }
+
+/* The Lua thread on which the current greenlet calls into `w`: the one it came from, else one of
+   its own. NULL: out of memory. */
+lua_State *ml_lua_state(ml_world *w);
+
+/* A thread for `g` from the pool or a new one. NULL: out of memory. */
+ml_lthread *ml_lthread_new(ml_world *w, ml_greenlet *g);
+
+/* The greenlet is dead and its values were taken, or it never ran: gives its Lua threads back. */
+void ml_lua_forget(ml_greenlet *g);
+
+#endif
