@@ -5,6 +5,7 @@
 #include "../bridge/bridge.h"
 #include "../python/embed.h"
 #include "pyenv.h"
+#include "standard_output.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -56,6 +57,11 @@ static int start_python(const moonlet_options *options, char *error, size_t size
     read_environment();
     promote_libpython();
     if (ml_py_start(&py, modules, error, size) != 0) return -1;
+    if (ml_py_is_ours() && ml_share_stdout() != 0) {
+        PyErr_Clear();
+        snprintf(error, size, "cannot give Python its standard output");
+        return -1;
+    }
     atexit(moonlet_finish);
     return 0;
 }

@@ -11,6 +11,7 @@ static bool started;
 static bool ours;
 
 bool ml_py_started(void) { return started; }
+bool ml_py_is_ours(void) { return ours; }
 
 const char *ml_py_kind(void) { return ML_PYTHON_KIND; }
 

@@ -31,6 +31,9 @@ const char *ml_py_kind(void);
 /* Whether ml_py_start has succeeded. */
 bool ml_py_started(void);
 
+/* Whether it was started by us, not found running. */
+bool ml_py_is_ours(void);
+
 /* Ends Python if ml_py_start has started it: runs its exit handlers, flushes its files. */
 void ml_py_finish(void);
 
