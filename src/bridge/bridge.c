@@ -105,6 +105,7 @@ const ml_lua_bridge ml_bridge = {
     .throwable = throwable,
     .is_exit = is_exit,
     .handler = ml_error_handler,
+    .forget_error = ml_error_forget,
     .index = ml_pyproxy_index,
     .newindex = ml_pyproxy_newindex,
 };

@@ -17,7 +17,6 @@ static int value_of(lua_State *L, PyObject *(*function)(lua_State *L, ml_world *
     PyObject *value = function(L, w);
     ml_lua_return(&a);
     if (!value) return ml_error_raise(L, w);
-    if (w->last_exception) ml_error_forget(w);
     ml_to_lua_steal(L, w, value);
     return 1;
 }

@@ -119,14 +119,33 @@ static PyObject *length(PyObject *o) {
 
 static int len(lua_State *L) { return ml_finish_call(L, world(L), apply(L, world(L), length)); }
 
+/* The name of a class as Python's tracebacks have it: with its module, unless that is obvious. */
+static PyObject *class_name(PyTypeObject *type) {
+    PyObject *name = PyObject_GetAttrString((PyObject *)type, "__qualname__");
+    PyObject *module = name ? PyObject_GetAttrString((PyObject *)type, "__module__") : NULL;
+    PyObject *full = NULL;
+    if (module && PyUnicode_Check(module) &&
+        PyUnicode_CompareWithASCIIString(module, "builtins") != 0 &&
+        PyUnicode_CompareWithASCIIString(module, "__main__") != 0) {
+        full = PyUnicode_FromFormat("%U.%S", module, name);
+    } else if (module) {
+        full = Py_NewRef(name);
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(module);
+    return full;
+}
+
 /* Exceptions as Python's last line of a traceback has them, all else as str(). */
 static PyObject *text(PyObject *o) {
     PyObject *s = PyObject_Str(o);
     if (!s || !PyExceptionInstance_Check(o)) return s;
-    const char *name = strrchr(Py_TYPE(o)->tp_name, '.');
-    name = name ? name + 1 : Py_TYPE(o)->tp_name;
-    PyObject *line = PyUnicode_GET_LENGTH(s) ? PyUnicode_FromFormat("%s: %U", name, s)
-                                             : PyUnicode_FromString(name);
+    PyObject *name = class_name(Py_TYPE(o));
+    PyObject *line = name;
+    if (name && PyUnicode_GET_LENGTH(s)) {
+        line = PyUnicode_FromFormat("%S: %U", name, s);
+        Py_DECREF(name);
+    }
     Py_DECREF(s);
     return line;
 }

@@ -62,7 +62,6 @@ static int collect(lua_State *L) {
 
 int ml_finish_call(lua_State *L, ml_world *w, PyObject *result) {
     if (!result) return ml_error_raise(L, w);
-    if (w->last_exception) ml_error_forget(w);
     return ml_results_to_lua(L, w, result);
 }
 

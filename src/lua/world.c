@@ -17,6 +17,7 @@ static int collect_world(lua_State *L) {
     *slot = NULL;
     if (!w) return 0;
     ml_world_close(w);
+    ml_world_drain(w); /* it may have been closed before, then finalizers have deferred more */
     ml_world_release(w);
     return 0;
 }
@@ -106,6 +107,7 @@ static void end_greenlets(ml_world *w) {
 void ml_world_close(ml_world *w) {
     if (w->closed) return;
     if (ml_this_thread_or_null() == w->thread) end_greenlets(w);
+    w->bridge->forget_error(w);
     w->closed = true;
     while (w->busy) ml_lua_forget(w->busy->greenlet);
     while (w->idle) {
@@ -133,11 +135,17 @@ void ml_world_defer(ml_world *w, void (*function)(void *), void *argument) {
 }
 
 void ml_world_drain(ml_world *w) {
+    if (!w->deferred_count) return;
     w->epoch++;
     while (w->deferred_count) {
         ml_deferred d = w->deferred[--w->deferred_count];
         d.function(d.argument);
     }
+}
+
+void ml_world_tidy(ml_world *w) {
+    w->bridge->forget_error(w);
+    ml_world_drain(w);
 }
 
 /* ------------------------------------------------------------------------------ Lua threads */

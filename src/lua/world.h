@@ -35,6 +35,8 @@ typedef struct ml_lua_bridge {
     bool (*is_exit)(lua_State *L, ml_world *w);
     /* The message handler at the base of greenlets and calls; its upvalue is the world. */
     lua_CFunction handler;
+    /* Forgets w->last_exception. */
+    void (*forget_error)(ml_world *w);
     /* Attribute access for what lgreenlet does not know; as metamethods. */
     lua_CFunction index;
     lua_CFunction newindex;
@@ -127,6 +129,8 @@ void ml_world_release(ml_world *w);
 void ml_world_defer(ml_world *w, void (*function)(void *), void *argument);
 /* Does what was deferred. */
 void ml_world_drain(ml_world *w);
+/* The same, and forgets the last error: whoever caught it has gone on. */
+void ml_world_tidy(ml_world *w);
 
 /* Leaving Lua for the other language, from a C function called by `L`; and back. Both are to be
    paired, with nothing in between that raises a Lua error. */
@@ -137,7 +141,7 @@ static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
     a->greenlet = g;
     a->previous = g->lua;
     g->lua = a;
-    if (w->deferred_count) ml_world_drain(w);
+    if (w->deferred_count || w->last_exception) ml_world_tidy(w);
 }
 static inline void ml_lua_return(const ml_activation *a) { a->greenlet->lua = a->previous; }
 

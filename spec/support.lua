@@ -1,0 +1,126 @@
+-- What the specs share: short names for common checks, and child processes for what crashes,
+-- exits or is interrupted.
+
+local moonlet = require "moonlet"
+local py = moonlet.python
+
+local support = {}
+
+support.current = moonlet.current
+
+--- The program under test, and the interpreter that runs these specs (the program or lua5.4).
+support.program = os.getenv "MOONLET" or "build/moonlet"
+support.lua = package.preload.moonlet and support.program or "lua5.4"
+support.hostile = os.getenv "MOONLET_HOSTILE" ~= nil
+support.sanitized = os.getenv "MOONLET_SANITIZED" ~= nil
+
+--- How much work a test that scales should do: less of it in the builds that are slow.
+function support.scaled(count)
+    if support.sanitized then
+        return count // 20
+    end
+    return support.hostile and count // 4 or count
+end
+
+--- Runs Python statements in a namespace of their own, a dict, and returns it. The first line's
+--- indentation is taken off all lines.
+function support.python(code)
+    local indent = code:match "^\n*([ ]*)"
+    code = ("\n" .. code):gsub("\n" .. indent, "\n")
+    local namespace = py.builtins.dict()
+    py.exec(code, namespace)
+    return namespace
+end
+
+--- A greenlet that runs `f`, and the function that passes values to the current one's parent.
+support.spawn = moonlet.greenlet
+
+--- Suspends the current greenlet: gives `...` to its parent.
+function support.pause(...)
+    return moonlet.current().parent:switch(...)
+end
+
+--- The error value of f(...), which must fail.
+function support.error_of(f, ...)
+    local ok, err = pcall(f, ...)
+    assert(not ok, "an error was expected")
+    return err
+end
+
+--- The text of the error of f(...), without the position that a Lua message begins with.
+function support.message(f, ...)
+    return (tostring(support.error_of(f, ...)):gsub("^[%w_./-]+%.lua:%d+: ", ""))
+end
+
+--- All that a greenlet passes and returns, switch by switch; with the first value of each only.
+function support.drain(g, ...)
+    local all = { (g:switch(...)) }
+    while not g.dead do
+        all[#all + 1] = g:switch()
+    end
+    return all
+end
+
+--- What is resident in memory now, in KiB.
+function support.resident()
+    for line in io.lines "/proc/self/status" do
+        local size = line:match "^VmRSS:%s*(%d+)"
+        if size then
+            return tonumber(size)
+        end
+    end
+end
+
+--- Collects everything that is garbage, in both languages.
+function support.collect()
+    for _ = 1, 3 do
+        collectgarbage()
+        py.import("gc").collect()
+    end
+end
+
+--- The name of a new file with `content`, which the caller removes.
+function support.file(content)
+    local name = os.tmpname()
+    local file = assert(io.open(name, "w"))
+    file:write(content)
+    file:close()
+    return name
+end
+
+local function quote(text)
+    return "'" .. text:gsub("'", [['\'']]) .. "'"
+end
+
+--- A shell command line of these words.
+function support.command(...)
+    local words = table.pack(...)
+    for i = 1, words.n do
+        words[i] = quote(words[i])
+    end
+    return table.concat(words, " ")
+end
+
+--- Runs a shell command: its output, stderr too, and its exit status (128 + n if it died of
+--- signal n).
+function support.shell(command)
+    local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1"))
+    local output = pipe:read "a"
+    local _, how, code = pipe:close()
+    return output, how == "signal" and 128 + code or code
+end
+
+--- Runs the program with these arguments.
+function support.run(...)
+    return support.shell(support.command(support.program, ...))
+end
+
+--- Runs Lua code in a new process of the interpreter that runs the specs.
+function support.child(code, ...)
+    local name = support.file(code)
+    local output, status = support.shell(support.command(support.lua, name, ...))
+    os.remove(name)
+    return (output:gsub(name:gsub("%p", "%%%0"), "SCRIPT")), status
+end
+
+return support
