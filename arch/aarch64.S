@@ -76,43 +76,54 @@ ml_arch_switch:
         .cfi_endproc
         .size   ml_arch_switch, .-ml_arch_switch
 
-/* void *ml_arch_first(void *base, void (*entry)(void *), void *arg) */
-        .globl  ml_arch_first
-        .hidden ml_arch_first
-        .type   ml_arch_first, %function
+/* void ml_arch_start(void **save, void *base, void (*entry)(void *), void *arg) */
+        .globl  ml_arch_start
+        .hidden ml_arch_start
+        .type   ml_arch_start, %function
         .balign 16
-ml_arch_first:
+ml_arch_start:
         .cfi_startproc
         hint    #34
-        sub     x0, x0, #176
-        stp     x2, x1, [x0, #0]        /* x19: arg, x20: entry */
-        stp     xzr, xzr, [x0, #16]
-        stp     xzr, xzr, [x0, #32]
-        stp     xzr, xzr, [x0, #48]
-        stp     xzr, xzr, [x0, #64]
-        adr     x9, start
-        stp     xzr, x9, [x0, #80]      /* x29: the end of the frame-pointer chain; x30: start */
-        stp     xzr, xzr, [x0, #96]
-        stp     xzr, xzr, [x0, #112]
-        stp     xzr, xzr, [x0, #128]
-        stp     xzr, xzr, [x0, #144]
+        sub     sp, sp, #176
+        .cfi_adjust_cfa_offset 176
+        stp     x19, x20, [sp, #0]
+        .cfi_rel_offset x19, 0
+        .cfi_rel_offset x20, 8
+        stp     x21, x22, [sp, #16]
+        .cfi_rel_offset x21, 16
+        .cfi_rel_offset x22, 24
+        stp     x23, x24, [sp, #32]
+        .cfi_rel_offset x23, 32
+        .cfi_rel_offset x24, 40
+        stp     x25, x26, [sp, #48]
+        .cfi_rel_offset x25, 48
+        .cfi_rel_offset x26, 56
+        stp     x27, x28, [sp, #64]
+        .cfi_rel_offset x27, 64
+        .cfi_rel_offset x28, 72
+        stp     x29, x30, [sp, #80]
+        .cfi_rel_offset x29, 80
+        .cfi_rel_offset x30, 88
+        stp     d8, d9, [sp, #96]
+        stp     d10, d11, [sp, #112]
+        stp     d12, d13, [sp, #128]
+        stp     d14, d15, [sp, #144]
         mrs     x9, fpcr
-        stp     x9, xzr, [x0, #160]
-        ret
-        .cfi_endproc
-        .size   ml_arch_first, .-ml_arch_first
+        str     x9, [sp, #160]
 
-/* The outermost frame of a lane: no caller, so unwinders stop here. */
-        .type   start, %function
-        .balign 16
-start:
-        .cfi_startproc
+        mov     x10, sp
+        str     x10, [x0]
+        /* The outermost frame of the new stack: no caller, so unwinders stop here. */
+        mov     sp, x1
+        .cfi_def_cfa sp, 0
         .cfi_undefined x30
-        mov     x0, x19
-        blr     x20
+        mov     x29, xzr                /* the end of the frame-pointer chain */
+        mov     x30, xzr
+        mov     x0, x3
+        blr     x2
         brk     #0
         .cfi_endproc
-        .size   start, .-start
+        .size   ml_arch_start, .-ml_arch_start
 
         .section .note.GNU-stack, "", %progbits
 

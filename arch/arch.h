@@ -12,9 +12,9 @@
    pointer, pops that stack's state and returns on it. Never stores below a live stack pointer. */
 void ml_arch_switch(void **save, void *load);
 
-/* Lays out a first frame below `base` (16-byte aligned, the end of the stack) and returns the
-   stack pointer to give to ml_arch_switch, which then calls `entry(arg)` on that stack.
-   `entry` must not return. Unwinders find no caller above it. */
-void *ml_arch_first(void *base, void (*entry)(void *arg), void *arg);
+/* Suspends the current stack in the same way and calls `entry(arg)` on the one that ends at
+   `base` (16-byte aligned), with the floating-point control state as it is. `entry` must not
+   return. Unwinders find no caller above it. */
+void ml_arch_start(void **save, void *base, void (*entry)(void *arg), void *arg);
 
 #endif

@@ -64,51 +64,56 @@ ml_arch_switch:
         popq    %rbp
         .cfi_adjust_cfa_offset -8
         .cfi_restore rbp
-        /* A jump, not a ret: the return-address predictor would be wrong every time.
-           notrack: it lands behind a call, where indirect-branch tracking has no landing pad. */
-        popq    %rcx
-        .cfi_adjust_cfa_offset -8
-        .cfi_register rip, rcx
-        notrack jmp *%rcx
+        /* A ret, not a jump: most switches come from one call in the core and go back to that
+           very place, so that the predictor of return addresses is right, and stays in step for
+           the callers, whose code is often the same on both stacks. */
+        ret
         .cfi_endproc
         .size   ml_arch_switch, .-ml_arch_switch
 
-/* void *ml_arch_first(void *base, void (*entry)(void *), void *arg) */
-        .globl  ml_arch_first
-        .hidden ml_arch_first
-        .type   ml_arch_first, @function
+/* void ml_arch_start(void **save, void *base, void (*entry)(void *), void *arg) */
+        .globl  ml_arch_start
+        .hidden ml_arch_start
+        .type   ml_arch_start, @function
         .balign 16
-ml_arch_first:
+ml_arch_start:
         .cfi_startproc
         endbr64
-        leaq    start(%rip), %rcx
-        leaq    -80(%rdi), %rax         /* 64 bytes of frame; 16 above it keep the ABI's alignment */
-        stmxcsr (%rax)
-        fnstcw  4(%rax)
-        movq    $0, 8(%rax)
-        movq    $0, 16(%rax)
-        movq    $0, 24(%rax)
-        movq    %rsi, 32(%rax)          /* r12: entry */
-        movq    %rdx, 40(%rax)          /* rbx: arg */
-        movq    $0, 48(%rax)            /* rbp: the end of the frame-pointer chain */
-        movq    %rcx, 56(%rax)
-        movq    $0, 64(%rax)
-        movq    $0, 72(%rax)
-        ret
-        .cfi_endproc
-        .size   ml_arch_first, .-ml_arch_first
+        pushq   %rbp
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbp, 0
+        pushq   %rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbx, 0
+        pushq   %r12
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset r12, 0
+        pushq   %r13
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset r13, 0
+        pushq   %r14
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset r14, 0
+        pushq   %r15
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset r15, 0
+        subq    $8, %rsp
+        .cfi_adjust_cfa_offset 8
+        stmxcsr (%rsp)
+        fnstcw  4(%rsp)
 
-/* The outermost frame of a lane: no caller, so unwinders stop here. */
-        .type   start, @function
-        .balign 16
-start:
-        .cfi_startproc
+        movq    %rsp, (%rdi)
+        /* The outermost frame of the new stack: no caller, so unwinders stop here. */
+        movq    %rsi, %rsp
+        .cfi_def_cfa rsp, 0
         .cfi_undefined rip
-        movq    %rbx, %rdi
-        callq   *%r12
+        .cfi_undefined rbp
+        xorl    %ebp, %ebp              /* the end of the frame-pointer chain */
+        movq    %rcx, %rdi
+        callq   *%rdx
         ud2
         .cfi_endproc
-        .size   start, .-start
+        .size   ml_arch_start, .-ml_arch_start
 
         .section .note.GNU-stack, "", @progbits
 

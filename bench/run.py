@@ -48,6 +48,8 @@ COMMAND = {"unit": "ms", "processes": 1, "rounds": 25}
 ROWS = [
     lua("lua_lua", "round trip, beside coroutine.resume", 200_000, "coroutine_resume", bar=1.3),
     lua("lua_lua_wrap", "the same beside coroutine.wrap", 200_000, "coroutine_wrap", "lua_lua"),
+    lua("lua_lua_hoisted", "with the method in a local, beside coroutine.resume", 200_000,
+        "coroutine_resume"),
     lua("lua_python", "round trip Lua to Python, beside coroutine.resume", 200_000,
         "coroutine_resume"),
     lua("create_lua", "create, run, finish, beside a coroutine", 20_000, "create_coroutine"),
@@ -75,6 +77,7 @@ COUNTED = [
     ("collision", "python", "ring_100", 20_000, {"MOONLET_LANES": "1"}),
     ("  greenlet", "greenlet", "ring_100", 20_000, {}),
     ("lua_lua", "lua", "lua_lua", 20_000, {}),
+    ("lua_lua_hoisted", "lua", "lua_lua_hoisted", 20_000, {}),
     ("  coroutine.resume", "lua", "coroutine_resume", 20_000, {}),
     ("  coroutine.wrap", "lua", "coroutine_wrap", 20_000, {}),
     ("lua_python", "lua", "lua_python", 20_000, {}),

@@ -17,6 +17,11 @@ local function answer(parent)
   while true do parent:switch() end
 end
 
+local function hoisted_answer(parent)
+  local switch = parent.switch
+  while true do switch(parent) end
+end
+
 local function yielder()
   local yield = coroutine.yield
   while true do yield() end
@@ -33,6 +38,18 @@ local function round_trips(n, run)
 end
 
 function M.lua_lua(n) return round_trips(n, answer) end
+
+-- The method looked up once, as one does with coroutine.resume.
+function M.lua_lua_hoisted(n)
+  local g = moonlet.greenlet(hoisted_answer)
+  g:switch(moonlet.current())
+  local switch = g.switch
+  local result = per_operation(n, function()
+    for _ = 1, n do switch(g) end
+  end)
+  g:throw()
+  return result
+end
 
 function M.lua_python(n)
   local py = moonlet.python

@@ -72,7 +72,8 @@ describe("switch", function()
         local a, b
         a = spawn(function()
             log[#log + 1] = "a"
-            log[#log + 1] = b:switch "from a"
+            local x = b:switch "from a"
+            log[#log + 1] = x
             return "a ends"
         end)
         b = spawn(function(x)
@@ -124,7 +125,8 @@ describe("the end of a greenlet", function()
     it("goes to the parent, whoever switched last", function()
         local log = {}
         local parent = spawn(function(child)
-            log[#log + 1] = child:switch()
+            local x = child:switch()
+            log[#log + 1] = x
             return "parent done"
         end)
         local child = spawn(function()
@@ -451,10 +453,10 @@ describe("bad input:", function()
     local function not_callable(value)
         return message(moonlet.greenlet, value)
     end
-    local argument = "bad argument #1 to '?' (%s expected, got %s)"
+    local argument = "bad argument #1 to '%s' (%s expected, got %s)"
 
     it("a greenlet of what cannot be called", function()
-        local text = argument:format("function or Python callable", "%s")
+        local text = argument:format("moonlet.greenlet", "function or Python callable", "%s")
         assert.equal(text:format "nil", not_callable(nil))
         assert.equal(text:format "number", not_callable(1))
         assert.equal(text:format "table", not_callable {})
@@ -463,16 +465,19 @@ describe("bad input:", function()
 
     it("a parent that is no greenlet", function()
         assert.equal(
-            "bad argument #2 to '?' (greenlet expected, got string)",
+            "bad argument #2 to 'moonlet.greenlet' (greenlet expected, got string)",
             message(moonlet.greenlet, print, "parent")
         )
     end)
 
     it("a switch to what is no greenlet", function()
         local switch = moonlet.current().switch
-        assert.equal(argument:format("greenlet", "no value"), message(switch))
-        assert.equal(argument:format("greenlet", "number"), message(switch, 1))
-        assert.equal(argument:format("greenlet", "FILE*"), message(switch, io.stdout))
+        local function to(...)
+            switch(...)
+        end
+        assert.equal(argument:format("switch", "greenlet", "no value"), message(to))
+        assert.equal(argument:format("switch", "greenlet", "number"), message(to, 1))
+        assert.equal(argument:format("switch", "greenlet", "FILE*"), message(to, io.stdout))
         local function method()
             io.stdout:switch()
         end

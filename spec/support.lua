@@ -6,8 +6,6 @@ local py = moonlet.python
 
 local support = {}
 
-support.current = moonlet.current
-
 --- The program under test, and the interpreter that runs these specs (the program or lua5.4).
 support.program = os.getenv "MOONLET" or "build/moonlet"
 support.lua = package.preload.moonlet and support.program or "lua5.4"
@@ -31,9 +29,6 @@ function support.python(code)
     py.exec(code, namespace)
     return namespace
 end
-
---- A greenlet that runs `f`, and the function that passes values to the current one's parent.
-support.spawn = moonlet.greenlet
 
 --- Suspends the current greenlet: gives `...` to its parent.
 function support.pause(...)

@@ -252,7 +252,11 @@ int ml_protect(ml_world *w, lua_CFunction function, void *argument) {
     ml_push_handler(L);
     lua_pushcfunction(L, protected_call);
     lua_pushlightuserdata(L, &r);
+    ml_activation *a = ml_current()->lua;
+    bool inside = a && a->inside;
+    if (a) a->inside = true;
     int status = lua_pcall(L, 1, 0, top + 1);
+    if (a) a->inside = inside;
     if (status != LUA_OK) ml_error_to_python(L, w, status);
     lua_settop(L, top);
     return status == LUA_OK ? 0 : -1;

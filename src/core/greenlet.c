@@ -137,12 +137,20 @@ static int exchange(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
             ml_lane_restore(&t->lanes, to);
         } else {
             ml_unpoison(lane->base - STALE_SIZE / 2, STALE_SIZE / 2);
-            to->sp = ml_arch_first(lane->base, entry, to);
             lane->resident = to;
         }
     }
     if (lender) ml_lane_leave(&t->lanes, from);
     return 0;
+}
+
+/* Leaves a stack for that of `to`, whose bytes are in place, or which has none yet. */
+static inline void hop(void **save, ml_greenlet *to) {
+    if (__builtin_expect(to->sp != NULL, 1)) {
+        ml_arch_switch(save, to->sp);
+    } else {
+        ml_arch_start(save, to->lane->base, entry, to);
+    }
 }
 
 /* Runs on the transfer stack, each time anew: with the floating-point state of who called it,
@@ -156,13 +164,15 @@ static void transfer(void *arg) {
     if (t->transfer_result != 0) to = from;
     announce(t, to, NULL);
     void *ended;
-    ml_arch_switch(&ended, to->sp);
+    hop(&ended, to);
     abort(); /* not reached */
 }
 
 /* Leaves the stack of `from`, the current greenlet, for that of `to`. Returns when somebody comes
-   back to it: 0, or ML_ENOMEM when nothing has happened. A dead greenlet cannot fail. */
-static int jump(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
+   back to it: 0, or ML_ENOMEM when nothing has happened. A dead greenlet cannot fail.
+   Inlined: every return on the way from ml_arch_switch is one that may be predicted wrong. */
+__attribute__((always_inline)) static inline int jump(ml_thread *t, ml_greenlet *from,
+                                                      ml_greenlet *to) {
     void *fake_stack = NULL;
     void **fake = from->state == ML_DEAD ? NULL : &fake_stack;
     ml_lane *lane = to->lane;
@@ -177,14 +187,14 @@ static int jump(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
     t->current = to;
     if (direct) {
         announce(t, to, fake);
-        ml_arch_switch(&from->sp, to->sp);
+        hop(&from->sp, to);
     } else {
         t->transfer_to = to;
         char *low = t->transfer_map + TRANSFER_GUARD;
         char *base = t->transfer_map + TRANSFER_SIZE;
         ml_unpoison(low, (size_t)(base - low));
         ml_fiber_start(fake, low, (size_t)(base - low));
-        ml_arch_switch(&from->sp, ml_arch_first(base, transfer, t));
+        ml_arch_start(&from->sp, base, transfer, t);
     }
     arrived(t, fake_stack);
     int result = t->transfer_result;
@@ -208,7 +218,7 @@ static int check_thread(const ml_thread *t, const ml_greenlet *to) {
     return theirs->exited ? ML_EEXITED : ML_ETHREAD;
 }
 
-/* Gives the new `to` a lane, on which its first frame is laid out when it is jumped to. */
+/* Gives the new `to` a lane. It begins there when it is jumped to. */
 static int start(ml_thread *t, ml_greenlet *to, ml_lane *lane) {
     if (!lane) lane = ml_lane_choose(&t->lanes);
     if (!lane) return ML_ENOMEM;
@@ -287,8 +297,8 @@ static int resolve(ml_thread *t, ml_greenlet **target, bool *started) {
 }
 
 int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
-    ml_thread *t = ml_thread_get();
-    if (!t) return ML_ENOMEM;
+    ml_thread *t = ml_this_thread;
+    if (__builtin_expect(!t, 0) && !(t = ml_thread_get())) return ML_ENOMEM;
     ml_greenlet *from = t->current;
     ml_greenlet *to = target;
     bool started = false;
@@ -298,8 +308,10 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
         result = resolve(t, &to, &started);
         if (result != 0) return result;
     }
-    parcel->origin = NULL;
-    if (to == from) return 0;
+    if (to == from) {
+        parcel->origin = NULL;
+        return 0;
+    }
     t->parcel = *parcel;
     ml_the_hooks.leave(from);
     result = jump(t, from, to);

@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* sigaction */
+#define _GNU_SOURCE /* sigaction, SA_NODEFER */
 #include "interrupt.h"
 #include "../bridge/bridge.h"
 #include "../python/embed.h"
@@ -6,10 +6,12 @@
 #include <signal.h>
 
 static lua_State *volatile watched;
+static volatile sig_atomic_t armed; /* hooks are set and none has been called yet */
 
-/* Runs in Lua soon after the signal, wherever Lua is: hooks are called between instructions. */
+/* Runs in Lua soon after the signal: hooks are called between instructions. */
 static void stop(lua_State *L, lua_Debug *ar) {
     (void)ar;
+    armed = 0;
     lua_sethook(L, NULL, 0, 0);
     if (!ml_py_started()) {
         luaL_error(L, "interrupted!");
@@ -25,24 +27,27 @@ static void set_hook(lua_State *L) {
     lua_sethook(L, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
-/* Interrupts the Lua threads that may be running: those of greenlets, and where each greenlet
-   left Lua. A coroutine in a loop of its own is stopped when it comes back. */
+/* Interrupts both languages where they may be running: Python by its own way, Lua by a hook in
+   the watched thread, those of the current greenlet and where it left Lua. Other coroutines have
+   hooks of their own that cannot be reached: a loop in one goes on, as under `lua`, and as there
+   the second SIGINT ends the program. */
 static void handle(int signum) {
     lua_State *L = watched;
-    struct sigaction again = {.sa_handler = SIG_DFL};
-    if (!ml_py_started()) {
-        sigaction(signum, &again, NULL); /* the second one ends the program */
-        if (L) set_hook(L);
+    const ml_greenlet *g = ml_py_started() && ml_this_thread_or_null() ? ml_current() : NULL;
+    const ml_activation *a = g ? g->lua : NULL;
+    bool in_lua = L && (!a || a->inside);
+    if (armed && in_lua) {
+        signal(signum, SIG_DFL);
+        raise(signum);
         return;
     }
-    PyErr_SetInterruptEx(signum);
+    if (ml_py_started()) PyErr_SetInterruptEx(signum);
     if (!L) return;
+    armed = in_lua;
     set_hook(L);
-    ml_thread *t = ml_this_thread_or_null();
-    const ml_greenlet *g = t ? ml_current() : NULL;
     if (!g) return;
-    for (const ml_lthread *lt = g->lua_threads; lt; lt = lt->same_greenlet) set_hook(lt->L);
-    for (const ml_activation *a = g->lua; a; a = a->previous) set_hook(a->L);
+    for (const ml_lthread *t = g->lua_threads; t; t = t->same_greenlet) set_hook(t->L);
+    for (; a; a = a->previous) set_hook(a->L);
 }
 
 void ml_interrupt_install(void) {
@@ -52,5 +57,6 @@ void ml_interrupt_install(void) {
 
 void ml_interrupt_watch(lua_State *L) {
     watched = L;
+    armed = 0;
     if (L && !ml_py_started()) ml_interrupt_install();
 }

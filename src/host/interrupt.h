@@ -9,7 +9,7 @@
    languages are interrupted then, and Python's KeyboardInterrupt is what arrives. */
 void ml_interrupt_install(void);
 
-/* `L` is about to run a script (NULL: it has ended): a second SIGINT in a row ends the program. */
+/* `L` is about to run a script (NULL: it has ended). */
 void ml_interrupt_watch(lua_State *L);
 
 #endif

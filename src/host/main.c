@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,8 +212,11 @@ static int open_moonlet(lua_State *L) {
     moonlet_options options = {.python = c->python,
                                .argv = c->script < c->argc ? c->argv + c->script : NULL,
                                .handle_signals = 1};
-    if (moonlet_open(L, &options) != 0) return luaL_error(L, "moonlet: %s", lua_tostring(L, -1));
+    /* Python installs its handler only where it finds the default one. */
+    signal(SIGINT, SIG_DFL);
+    int result = moonlet_open(L, &options);
     ml_interrupt_install();
+    if (result != 0) return luaL_error(L, "moonlet: %s", lua_tostring(L, -1));
     return luaopen_moonlet(L);
 }
 

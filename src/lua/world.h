@@ -108,6 +108,7 @@ typedef struct ml_activation {
     ml_world *world;
     struct ml_activation *previous;
     ml_greenlet *greenlet;
+    volatile bool inside; /* Lua runs (again), called by the other language; for signal handlers */
 } ml_activation;
 
 /* Makes the world of `L`, or returns the one it has. Raises Lua errors. Leaves the stack as it
@@ -139,6 +140,7 @@ static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
     a->L = L;
     a->world = w;
     a->greenlet = g;
+    a->inside = false;
     a->previous = g->lua;
     g->lua = a;
     if (w->deferred_count || w->last_exception) ml_world_tidy(w);

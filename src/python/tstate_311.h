@@ -82,6 +82,7 @@ static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
     top->datastack_chunk = NULL;
     ts->exc_info = top->exc_info;
     ts->exc_state = top->exc_state;
+    top->exc_state.exc_value = NULL;
     ts->context = top->context;
     ts->context_ver++; /* else ContextVar.get would trust its cache (Python/context.c) */
     top->context = NULL;
