@@ -115,7 +115,7 @@ ml_arch_start:
         str     x10, [x0]
         /* The outermost frame of the new stack: no caller, so unwinders stop here. */
         mov     sp, x1
-        .cfi_def_cfa sp, 0
+        .cfi_def_cfa sp, 16
         .cfi_undefined x30
         mov     x29, xzr                /* the end of the frame-pointer chain */
         mov     x30, xzr

@@ -105,7 +105,7 @@ ml_arch_start:
         movq    %rsp, (%rdi)
         /* The outermost frame of the new stack: no caller, so unwinders stop here. */
         movq    %rsi, %rsp
-        .cfi_def_cfa rsp, 0
+        .cfi_def_cfa rsp, 8
         .cfi_undefined rip
         .cfi_undefined rbp
         xorl    %ebp, %ebp              /* the end of the frame-pointer chain */

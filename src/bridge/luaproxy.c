@@ -19,9 +19,7 @@ typedef struct request {
     PyObject *result;
 } request;
 
-static void push(lua_State *L, const LuaObject *o) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, o->ref);
-}
+static void push(lua_State *L, const LuaObject *o) { lua_rawgeti(L, LUA_REGISTRYINDEX, o->ref); }
 
 /* Runs `function` and returns what it left in r->result. */
 static PyObject *perform(lua_CFunction function, request *r) {
@@ -139,8 +137,8 @@ static int do_compare(lua_State *L) {
 
 static PyObject *compare(PyObject *self, PyObject *other, int operation) {
     bool equality = operation == Py_EQ || operation == Py_NE;
-    if (equality && (!ml_is_lua_object(other) ||
-                     ((LuaObject *)other)->world != ((LuaObject *)self)->world)) {
+    if (equality &&
+        (!ml_is_lua_object(other) || ((LuaObject *)other)->world != ((LuaObject *)self)->world)) {
         Py_RETURN_NOTIMPLEMENTED;
     }
     request r = {.self = (LuaObject *)self, .key = other, .operation = operation};
@@ -164,8 +162,8 @@ static PyObject *str(PyObject *self) {
 static int do_address(lua_State *L) {
     request *r = lua_touserdata(L, 1);
     push(L, r->self);
-    r->result = PyUnicode_FromFormat("<%s at %p>", Py_TYPE(r->self)->tp_name,
-                                     lua_topointer(L, -1));
+    r->result =
+        PyUnicode_FromFormat("<%s at %p>", Py_TYPE(r->self)->tp_name, lua_topointer(L, -1));
     return 0;
 }
 
@@ -317,9 +315,8 @@ static int do_arithmetic(lua_State *L) {
 
 static PyObject *arithmetic(PyObject *a, PyObject *b, int operation) {
     PyObject *args[] = {a, b};
-    request r = {.self = (LuaObject *)(ml_is_lua_object(a) ? a : b),
-                 .args = args,
-                 .operation = operation};
+    request r = {
+        .self = (LuaObject *)(ml_is_lua_object(a) ? a : b), .args = args, .operation = operation};
     return perform(do_arithmetic, &r);
 }
 
@@ -469,8 +466,7 @@ static PySequenceMethods table_as_sequence = {.sq_contains = contains};
 /* ------------------------------------------------------------------------------------- types */
 
 PyTypeObject ml_LuaObject_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "moonlet.LuaObject",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "moonlet.LuaObject",
     .tp_doc = "A value of Lua. Operators, items and attributes do what Lua does with it.",
     .tp_basicsize = sizeof(LuaObject),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
@@ -489,8 +485,7 @@ PyTypeObject ml_LuaObject_Type = {
 #define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION)
 
 static PyTypeObject LuaTable_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "moonlet.LuaTable",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "moonlet.LuaTable",
     .tp_doc = "A Lua table. t[k] and t.k are its fields, None where there are none; len() is "
               "Lua's #, indices start at 1, iteration gives the keys.",
     .tp_base = &ml_LuaObject_Type,
@@ -502,8 +497,7 @@ static PyTypeObject LuaTable_Type = {
 };
 
 static PyTypeObject LuaFunction_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "moonlet.LuaFunction",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "moonlet.LuaFunction",
     .tp_doc = "A Lua function. Keyword arguments reach it as one table, its last argument.",
     .tp_base = &ml_LuaObject_Type,
     .tp_flags = FLAGS | Py_TPFLAGS_HAVE_VECTORCALL,
@@ -512,16 +506,14 @@ static PyTypeObject LuaFunction_Type = {
 };
 
 static PyTypeObject LuaThread_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "moonlet.LuaThread",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "moonlet.LuaThread",
     .tp_doc = "A Lua coroutine.",
     .tp_base = &ml_LuaObject_Type,
     .tp_flags = FLAGS,
 };
 
 static PyTypeObject LuaUserdata_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "moonlet.LuaUserdata",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "moonlet.LuaUserdata",
     .tp_doc = "A Lua userdata.",
     .tp_base = &ml_LuaObject_Type,
     .tp_flags = FLAGS,

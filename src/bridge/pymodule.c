@@ -213,11 +213,11 @@ static int attr(lua_State *L) {
 }
 
 void ml_python_module(lua_State *L, ml_world *w) {
-    static const luaL_Reg functions[] = {
-        {"import", import}, {"eval", eval},   {"exec", exec},
-        {"kw", kw},         {"bytes", bytes}, {"iter", ml_pyoperators_iter},
-        {"attr", attr},     {"isinstance", isinstance},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"import", import}, {"eval", eval},
+                                         {"exec", exec},     {"kw", kw},
+                                         {"bytes", bytes},   {"iter", ml_pyoperators_iter},
+                                         {"attr", attr},     {"isinstance", isinstance},
+                                         {NULL, NULL}};
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "keyword arguments");
     lua_setfield(L, -2, "__name");

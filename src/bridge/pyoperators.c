@@ -40,26 +40,35 @@ static PyObject *invert(PyObject *a, PyObject *b) {
     return PyNumber_Invert(a);
 }
 
-typedef struct operator {
+typedef struct operator{
     const char *event;
-    PyObject *(*function)(PyObject *a, PyObject *b);
-} operator;
+    PyObject *(*function)(PyObject * a, PyObject * b);
+}
+operator;
 
 static const operator operators[] = {
-    {"__add", PyNumber_Add},          {"__sub", PyNumber_Subtract},
-    {"__mul", PyNumber_Multiply},     {"__div", PyNumber_TrueDivide},
-    {"__mod", PyNumber_Remainder},    {"__pow", power},
-    {"__idiv", PyNumber_FloorDivide}, {"__band", PyNumber_And},
-    {"__bor", PyNumber_Or},           {"__bxor", PyNumber_Xor},
-    {"__shl", PyNumber_Lshift},       {"__shr", PyNumber_Rshift},
-    {"__unm", negative},              {"__bnot", invert},
-    {"__concat", concat},             {NULL, NULL},
+    {"__add", PyNumber_Add},
+    {"__sub", PyNumber_Subtract},
+    {"__mul", PyNumber_Multiply},
+    {"__div", PyNumber_TrueDivide},
+    {"__mod", PyNumber_Remainder},
+    {"__pow", power},
+    {"__idiv", PyNumber_FloorDivide},
+    {"__band", PyNumber_And},
+    {"__bor", PyNumber_Or},
+    {"__bxor", PyNumber_Xor},
+    {"__shl", PyNumber_Lshift},
+    {"__shr", PyNumber_Rshift},
+    {"__unm", negative},
+    {"__bnot", invert},
+    {"__concat", concat},
+    {NULL, NULL},
 };
 
 /* Upvalue 2 is the operator. */
 static int arithmetic(lua_State *L) {
     ml_world *w = world(L);
-    const operator*op = lua_touserdata(L, lua_upvalueindex(2));
+    const operator* op = lua_touserdata(L, lua_upvalueindex(2));
     PyObject *a, *b;
     PyObject *result = NULL;
     ml_activation activation;
@@ -235,13 +244,12 @@ static int pairs(lua_State *L) { return iterate(L, pairs_iterator); }
 int ml_pyoperators_iter(lua_State *L) { return iterate(L, PyObject_GetIter); }
 
 void ml_pyoperators_register(lua_State *L, ml_world *w) {
-    static const luaL_Reg metamethods[] = {{"__eq", equal},       {"__lt", less_than},
-                                           {"__le", less_equal},  {"__len", len},
-                                           {"__close", close_object}, {"__tostring", to_string},
-                                           {"__pairs", pairs},    {NULL, NULL}};
+    static const luaL_Reg metamethods[] = {
+        {"__eq", equal},           {"__lt", less_than},       {"__le", less_equal}, {"__len", len},
+        {"__close", close_object}, {"__tostring", to_string}, {"__pairs", pairs},   {NULL, NULL}};
     lua_pushlightuserdata(L, w);
     luaL_setfuncs(L, metamethods, 1);
-    for (const operator*op = operators; op->event; op++) {
+    for (const operator* op = operators; op->event; op++) {
         lua_pushlightuserdata(L, w);
         lua_pushlightuserdata(L, (void *)op);
         lua_pushcclosure(L, arithmetic, 2);

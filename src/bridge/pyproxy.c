@@ -74,9 +74,7 @@ static int finish_value(lua_State *L, ml_world *w, PyObject *value) {
 
 /* --------------------------------------------------------------------- attributes and items */
 
-static bool is_mapping(PyObject *o) {
-    return PyType_HasFeature(Py_TYPE(o), Py_TPFLAGS_MAPPING);
-}
+static bool is_mapping(PyObject *o) { return PyType_HasFeature(Py_TYPE(o), Py_TPFLAGS_MAPPING); }
 
 static bool has_items(PyObject *o) {
     const PyMappingMethods *m = Py_TYPE(o)->tp_as_mapping;

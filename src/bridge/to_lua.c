@@ -4,9 +4,7 @@
 
 static void decref(void *o) { Py_DECREF((PyObject *)o); }
 
-bool ml_is_plain(PyObject *o) {
-    return o == Py_None || PyBool_Check(o) || PyFloat_CheckExact(o);
-}
+bool ml_is_plain(PyObject *o) { return o == Py_None || PyBool_Check(o) || PyFloat_CheckExact(o); }
 
 /* Text with lone surrogates has no strict UTF-8; written as if they were characters, it comes
    back as the same str. */

@@ -69,10 +69,10 @@ struct ml_greenlet {
     bool kill_queued;
     ml_greenlet *parent; /* a counted reference */
     ml_body body;
-    void *owner; /* the object that carries this greenlet in the owning language */
+    void *owner;       /* the object that carries this greenlet in the owning language */
     void *lua;         /* for the Lua room: where in Lua this greenlet is */
     void *lua_threads; /* and the Lua threads it has */
-    char *saved; /* while evicted: its bytes, sp to the lane's base */
+    char *saved;       /* while evicted: its bytes, sp to the lane's base */
     size_t saved_size;
     size_t saved_capacity;
     ml_lane *guest_of;      /* the lane that lends its memory for `saved`, or NULL: the heap */

@@ -256,7 +256,8 @@ void ml_bury(ml_greenlet *g) {
     }
     g->kill_queued = true;
     g->next_kill = atomic_load(&g->thread->graveyard);
-    while (!atomic_compare_exchange_weak(&g->thread->graveyard, &g->next_kill, g)) {}
+    while (!atomic_compare_exchange_weak(&g->thread->graveyard, &g->next_kill, g)) {
+    }
 }
 
 /* Lets the language refuse the new `to`, which `heir` is or has for an ancestor. That may run
@@ -304,7 +305,8 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
     bool started = false;
     int result;
     if (__builtin_expect(to->state != ML_ACTIVE || to->thread != t ||
-                             atomic_load_explicit(&t->graveyard, memory_order_relaxed), 0)) {
+                             atomic_load_explicit(&t->graveyard, memory_order_relaxed),
+                         0)) {
         result = resolve(t, &to, &started);
         if (result != 0) return result;
     }

@@ -22,7 +22,7 @@
 /* Copies bytes of stack frames: the red zones between variables too, which an instrumented copy
    or memcpy would take for an overflow. */
 __attribute__((no_sanitize("address"))) static inline void ml_copy(void *to, const void *from,
-                                                                    size_t size) {
+                                                                   size_t size) {
     volatile char *t = to;
     const volatile char *f = from;
     for (size_t i = 0; i < size; i++) t[i] = f[i];

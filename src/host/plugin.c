@@ -24,7 +24,8 @@ static int find_library(char *path, size_t size) {
         *slash = '\0';
     }
     size_t length = strlen(path);
-    return snprintf(path + length, size - length, "/libmoonlet.so") < (int)(size - length) ? 0 : -1;
+    return snprintf(path + length, size - length, "/libmoonlet.so") < (int)(size - length) ? 0
+                                                                                           : -1;
 }
 
 static int load_python(lua_State *L) {

@@ -39,7 +39,8 @@ static int ask(const char *executable, const char *code, char *answer, size_t si
     close(ends[0]);
     int status = 0;
     if (!failed) {
-        while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+        }
     }
     return failed || status ? -1 : 0;
 }

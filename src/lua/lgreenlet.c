@@ -222,9 +222,10 @@ static int newindex(lua_State *L) {
 
 static int to_string(lua_State *L) {
     const ml_greenlet *g = check(L, world(L), 1);
-    const char *state = is_dead(g) ? "dead"
+    const char *state = is_dead(g)           ? "dead"
                         : g->state == ML_NEW ? "new"
-                        : g == ml_current() ? "running" : "suspended";
+                        : g == ml_current()  ? "running"
+                                             : "suspended";
     lua_pushfstring(L, "greenlet: %p (%s%s)", g->owner, ml_is_main(g) ? "main, " : "", state);
     return 1;
 }
@@ -239,7 +240,7 @@ static bool is_callable(lua_State *L) {
 }
 
 /* moonlet.greenlet(f [, parent]) */
-static int new(lua_State *L) {
+static int new (lua_State *L) {
     ml_world *w = world(L);
     bool callable = true;
     bool foreign = w->bridge->is_foreign(L, w, &callable);
@@ -280,10 +281,8 @@ static void set_functions(lua_State *L, ml_world *w, const luaL_Reg *functions) 
 void ml_lgreenlet_open(lua_State *L, ml_world *w) {
     static const luaL_Reg methods[] = {
         {"switch", switch_method}, {"throw", throw_method}, {NULL, NULL}};
-    static const luaL_Reg metamethods[] = {{"__newindex", newindex},
-                                           {"__tostring", to_string},
-                                           {"__gc", collect},
-                                           {NULL, NULL}};
+    static const luaL_Reg metamethods[] = {
+        {"__newindex", newindex}, {"__tostring", to_string}, {"__gc", collect}, {NULL, NULL}};
     lua_createtable(L, 0, 8);
     set_functions(L, w, metamethods);
     lua_pushliteral(L, "greenlet");

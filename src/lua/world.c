@@ -5,7 +5,7 @@
 
 enum { MAX_IDLE = 256 };
 
-static const char world_key; /* registry[&world_key]: userdata with a pointer to the world */
+static const char world_key;   /* registry[&world_key]: userdata with a pointer to the world */
 static const char handler_key; /* registry[&handler_key]: the message handler */
 static const char threads_key; /* registry[&threads_key][light userdata L] = thread L */
 

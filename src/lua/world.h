@@ -48,25 +48,25 @@ typedef struct ml_deferred {
 } ml_deferred;
 
 struct ml_world {
-    lua_State *main;        /* the state's main thread */
-    lua_State *service;     /* a thread that runs nothing and has free stack slots */
-    ml_thread *thread;      /* the OS thread it belongs to */
+    lua_State *main;    /* the state's main thread */
+    lua_State *service; /* a thread that runs nothing and has free stack slots */
+    ml_thread *thread;  /* the OS thread it belongs to */
     const ml_lua_bridge *bridge;
     bool closed;
-    size_t users;           /* the state itself, and references from outside of it */
-    ml_deferred *deferred;  /* what must wait until no finalizer runs */
+    size_t users;          /* the state itself, and references from outside of it */
+    ml_deferred *deferred; /* what must wait until no finalizer runs */
     size_t deferred_count;
     size_t deferred_capacity;
-    ml_lthread *busy;       /* Lua threads of greenlets */
+    ml_lthread *busy; /* Lua threads of greenlets */
     ml_lthread *idle;
     unsigned idle_count;
-    uint64_t epoch;         /* counts the drains; see ml_handle */
+    uint64_t epoch; /* counts the drains; see ml_handle */
     const void *greenlet_metatable;
     const void *proxy_metatable; /* for the bridge */
     const void *kw_metatable;
-    void *last_exception;   /* for the bridge: the exception behind the last error value */
-    int last_value;         /* and that value, a reference in the registry */
-    bool last_crossed;      /* and whether it has passed a border: of languages, of greenlets */
+    void *last_exception; /* for the bridge: the exception behind the last error value */
+    int last_value;       /* and that value, a reference in the registry */
+    bool last_crossed;    /* and whether it has passed a border: of languages, of greenlets */
 };
 
 /* The content of userdata that stand for something counted elsewhere. Their finalizer defers the

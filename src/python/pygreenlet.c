@@ -69,7 +69,7 @@ PyObject *ml_pygreenlet_call(PyObject *callable, ml_greenlet *parent) {
     return self;
 }
 
-static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)args, (void)kwargs;
     return create(type, ml_py_body, NULL);
 }
@@ -128,8 +128,7 @@ static void end(PyObject *self) {
     ml_thread *mine = ml_this_thread_or_null();
     if (ml_thread_exited(g->thread) || _Py_IsFinalizing()) {
         g->state = ML_DEAD; /* nobody can run it any more */
-    } else if (g->thread != mine ||
-               (ml_py_may_switch && !ml_py_may_switch(ml_py_current()))) {
+    } else if (g->thread != mine || (ml_py_may_switch && !ml_py_may_switch(ml_py_current()))) {
         Py_INCREF(self);
         ml_bury(g);
     } else {
@@ -216,8 +215,7 @@ static int setrun(PyObject *self, PyObject *value, void *closure) {
         return -1;
     }
     if (p->core.state != ML_NEW) {
-        PyErr_SetString(PyExc_AttributeError,
-                        "run cannot be set after the start of the greenlet");
+        PyErr_SetString(PyExc_AttributeError, "run cannot be set after the start of the greenlet");
         return -1;
     }
     if (p->core.body != ml_py_body) {
@@ -303,8 +301,7 @@ static PyGetSetDef attributes[] = {
 static PyNumberMethods as_number = {.nb_bool = is_true};
 
 PyTypeObject ml_PyGreenlet_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "greenlet.greenlet",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greenlet.greenlet",
     .tp_basicsize = sizeof(PyGreenlet),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
     .tp_doc = "greenlet(run=None, parent=None) -> greenlet\n\n"
@@ -328,8 +325,7 @@ PyTypeObject ml_PyGreenlet_Type = {
 
 int ml_pygreenlet_init(void) {
     if (ml_PyExc_GreenletError) return 0;
-    ml_PyExc_GreenletExit =
-        PyErr_NewException("greenlet.GreenletExit", PyExc_BaseException, NULL);
+    ml_PyExc_GreenletExit = PyErr_NewException("greenlet.GreenletExit", PyExc_BaseException, NULL);
     if (!ml_PyExc_GreenletExit) return -1;
     PyObject *error = PyErr_NewException("greenlet.error", NULL, NULL);
     if (!error || PyType_Ready(&ml_PyGreenlet_Type) != 0) {

@@ -228,7 +228,8 @@ static PyObject *call_run(PyObject *callable, ml_parcel *parcel) {
     PyObject *result = NULL;
     if (kwargs) {
         PyObject *args = count == 1 ? PyTuple_Pack(1, value)
-                                    : value ? Py_NewRef(value) : PyTuple_New(0);
+                         : value    ? Py_NewRef(value)
+                                    : PyTuple_New(0);
         if (args) result = PyObject_Call(callable, args, kwargs);
         Py_XDECREF(args);
     } else if (count == 1) {
@@ -290,7 +291,8 @@ void ml_py_kill(ml_greenlet *g) {
     ml_greenlet *parent = g->parent;
     retain(current);
     g->parent = current;
-    PyErr_SetNone(ml_PyExc_GreenletExit);
+    PyErr_SetString(ml_PyExc_GreenletExit,
+                    "Killing the greenlet because all references have vanished.");
     ml_parcel parcel;
     pack_outcome(&parcel, false);
     PyObject *result = ml_py_switch(g, &parcel);

@@ -26,7 +26,8 @@
 #if PY_VERSION_HEX >= 0x030b0000 && PY_VERSION_HEX < 0x030c0000
 #include "tstate_311.h"
 #else
-#error "moonlet has no src/python/tstate_3XX.h for this CPython; CONTRIBUTING.md tells how to add one"
+#error \
+    "moonlet has no src/python/tstate_3XX.h for this CPython; CONTRIBUTING.md tells how to add one"
 #endif
 
 #endif

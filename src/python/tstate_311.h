@@ -6,7 +6,7 @@
 typedef _PyCFrame ml_base;
 
 typedef struct ml_top {
-    _PyCFrame *cframe;          /* lives on the greenlet's C stack */
+    _PyCFrame *cframe;                 /* lives on the greenlet's C stack */
     struct _PyInterpreterFrame *frame; /* the innermost frame, for those who look from outside */
     _PyStackChunk *datastack_chunk;
     PyObject **datastack_top;
