@@ -242,8 +242,10 @@ int ml_protect(ml_world *w, lua_CFunction function, void *argument) {
                         "a Lua value can only be used in the thread that runs its Lua state");
         return -1;
     }
-    lua_State *L = ml_lua_state(w);
+    ml_lthread *fresh;
+    lua_State *L = ml_lua_state(w, &fresh);
     if (!L || !lua_checkstack(L, 4)) {
+        if (fresh) ml_lthread_free(fresh);
         PyErr_NoMemory();
         return -1;
     }
@@ -259,5 +261,6 @@ int ml_protect(ml_world *w, lua_CFunction function, void *argument) {
     if (a) a->inside = inside;
     if (status != LUA_OK) ml_error_to_python(L, w, status);
     lua_settop(L, top);
+    if (fresh) ml_lthread_free(fresh);
     return status == LUA_OK ? 0 : -1;
 }

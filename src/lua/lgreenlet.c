@@ -49,7 +49,7 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
     ml_lthread *t = g->lua_threads;
     lua_State *L = t->L;
     ml_world *w = t->world;
-    ml_activation base = {L, w, NULL, g, true};
+    ml_activation base = {L, w, NULL, g, 0, true};
     if (w->closed) {
         ml_discard(parcel);
         *parcel = pack(L, w, 0);

@@ -229,10 +229,31 @@ void ml_lua_forget(ml_greenlet *g) {
     }
 }
 
-lua_State *ml_lua_state(ml_world *w) {
+void ml_lthread_free(ml_lthread *t) {
+    ml_lthread *before = t->greenlet->lua_threads;
+    if (before == t) {
+        t->greenlet->lua_threads = t->same_greenlet;
+    } else {
+        while (before->same_greenlet != t) before = before->same_greenlet;
+        before->same_greenlet = t->same_greenlet;
+    }
+    give_back(t);
+}
+
+/* Of calls from one language into the other and back, per Lua thread and in all. At the second
+   limit Lua's own one is left to end the recursion, while there is still C stack. */
+enum { DEPTH_PER_THREAD = 64, DEPTH_LIMIT = 1024 };
+
+lua_State *ml_lua_state(ml_world *w, ml_lthread **fresh) {
     ml_greenlet *g = ml_current();
+    *fresh = NULL;
     for (const ml_activation *a = g->lua; a; a = a->previous) {
-        if (a->world == w) return a->L;
+        if (a->world != w) continue;
+        if (a->depth % DEPTH_PER_THREAD != DEPTH_PER_THREAD - 1 || a->depth >= DEPTH_LIMIT) {
+            return a->L;
+        }
+        *fresh = ml_lthread_new(w, g);
+        return *fresh ? (*fresh)->L : NULL;
     }
     for (ml_lthread *t = g->lua_threads; t; t = t->same_greenlet) {
         if (t->world == w) return t->L;

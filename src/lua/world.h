@@ -108,6 +108,7 @@ typedef struct ml_activation {
     ml_world *world;
     struct ml_activation *previous;
     ml_greenlet *greenlet;
+    unsigned depth;       /* how many activations of this greenlet are below */
     volatile bool inside; /* Lua runs (again), called by the other language; for signal handlers */
 } ml_activation;
 
@@ -142,14 +143,17 @@ static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
     a->greenlet = g;
     a->inside = false;
     a->previous = g->lua;
+    a->depth = a->previous ? a->previous->depth + 1 : 0;
     g->lua = a;
     if (w->deferred_count || w->last_exception) ml_world_tidy(w);
 }
 static inline void ml_lua_return(const ml_activation *a) { a->greenlet->lua = a->previous; }
 
 /* The Lua thread on which the current greenlet calls into `w`: the one it came from, else one of
-   its own. NULL: out of memory. */
-lua_State *ml_lua_state(ml_world *w);
+   its own. A call that is nested deep gets a fresh one, `*fresh`, because Lua allows only some
+   200 C calls in each (LUAI_MAXCCALLS); give it back with ml_lthread_free. NULL: out of memory. */
+lua_State *ml_lua_state(ml_world *w, ml_lthread **fresh);
+void ml_lthread_free(ml_lthread *t);
 
 /* A thread for `g` from the pool or a new one. NULL: out of memory. */
 ml_lthread *ml_lthread_new(ml_world *w, ml_greenlet *g);
