@@ -64,7 +64,7 @@ static void push_error(lua_State *L, ml_world *w) {
 
 /* nil is GreenletExit, an exception class becomes an instance. */
 static void throwable(lua_State *L, ml_world *w) {
-    PyObject *type = lua_isnil(L, -1) ? ml_PyExc_GreenletExit : ml_pyproxy_test(L, w, -1);
+    PyObject *type = lua_isnil(L, -1) ? ml_PyExc_GreenletExit : ml_pyproxy_test(L, -1);
     if (!type || !PyExceptionClass_Check(type)) return;
     ml_activation a;
     ml_lua_leave(&a, L, w);
@@ -78,20 +78,20 @@ static void throwable(lua_State *L, ml_world *w) {
     lua_replace(L, -2);
 }
 
-static bool is_exit(lua_State *L, ml_world *w) {
-    PyObject *o = ml_pyproxy_test(L, w, -1);
+static bool is_exit(lua_State *L) {
+    PyObject *o = ml_pyproxy_test(L, -1);
     return o && PyErr_GivenExceptionMatches(o, ml_PyExc_GreenletExit);
 }
 
-static bool is_foreign(lua_State *L, ml_world *w, bool *callable) {
-    PyObject *o = ml_pyproxy_test(L, w, 1);
+static bool is_foreign(lua_State *L, bool *callable) {
+    PyObject *o = ml_pyproxy_test(L, 1);
     if (o) *callable = PyCallable_Check(o);
     return o != NULL;
 }
 
-static ml_greenlet *create(lua_State *L, ml_world *w, ml_body body, ml_greenlet *parent) {
-    PyObject *g = body ? ml_pygreenlet_new(body, parent)
-                       : ml_pygreenlet_call(ml_pyproxy_test(L, w, 1), parent);
+static ml_greenlet *create(lua_State *L, ml_body body, ml_greenlet *parent) {
+    PyObject *g =
+        body ? ml_pygreenlet_new(body, parent) : ml_pygreenlet_call(ml_pyproxy_test(L, 1), parent);
     if (g) return ml_py_core(g);
     PyErr_Clear();
     return NULL;

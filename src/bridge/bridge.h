@@ -44,11 +44,11 @@ PyObject *ml_text_to_python(const char *text, size_t length);
 void ml_pyproxy_open(lua_State *L, ml_world *w);
 
 /* Pushes the proxy of `o`, the same for the same object. May raise. */
-void ml_pyproxy_push(lua_State *L, PyObject *o);
+void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o);
 
 /* The Python object that the userdata at `index` stands for, a greenlet's too (borrowed), or NULL
    if it is something else. Sets no exception. */
-PyObject *ml_pyproxy_test(lua_State *L, const ml_world *w, int index);
+PyObject *ml_pyproxy_test(lua_State *L, int index);
 
 /* Metamethods for greenlets, too. */
 int ml_pyproxy_index(lua_State *L);

@@ -90,7 +90,7 @@ int ml_error_raise(lua_State *L, ml_world *w) {
 
 /* The exception that the error value at `index` is or stands for (borrowed), or NULL. */
 static PyObject *find(lua_State *L, ml_world *w, int index) {
-    PyObject *o = ml_pyproxy_test(L, w, index);
+    PyObject *o = ml_pyproxy_test(L, index);
     if (o) return PyExceptionInstance_Check(o) ? o : NULL;
     if (!w->last_exception || !lua_checkstack(L, 1)) return NULL;
     index = lua_absindex(L, index);
@@ -136,7 +136,7 @@ static PyObject *new_error(lua_State *L, ml_world *w) {
 }
 
 void ml_error_to_python(lua_State *L, ml_world *w, int status) {
-    PyObject *o = ml_pyproxy_test(L, w, -1);
+    PyObject *o = ml_pyproxy_test(L, -1);
     PyObject *known = o ? NULL : find(L, w, -1);
     if (status == LUA_ERRMEM) {
         PyErr_NoMemory();

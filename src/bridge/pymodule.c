@@ -176,7 +176,7 @@ static int bytes(lua_State *L) {
     if (!o) return ml_error_raise(L, w);
     ml_world_defer(w, (void (*)(void *))Py_DecRef, o);
     luaL_checkstack(L, 4, NULL);
-    ml_pyproxy_push(L, o);
+    ml_pyproxy_push(L, w, o);
     return 1;
 }
 

@@ -112,7 +112,7 @@ static int less_equal(lua_State *L) { return compare(L, Py_LE); }
 /* Calls `function` with the object at 1, which is one by construction of the metatable unless the
    user took the metamethod out of it. */
 static PyObject *apply(lua_State *L, ml_world *w, PyObject *(*function)(PyObject *)) {
-    PyObject *o = ml_pyproxy_test(L, w, 1);
+    PyObject *o = ml_pyproxy_test(L, 1);
     if (!o) luaL_typeerror(L, 1, "Python object");
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
@@ -198,7 +198,7 @@ static int close_object(lua_State *L) {
 
 static int next_item(lua_State *L) {
     ml_world *w = world(L);
-    PyObject *iterator = ml_pyproxy_test(L, w, 1);
+    PyObject *iterator = ml_pyproxy_test(L, 1);
     if (!iterator) return luaL_typeerror(L, 1, "Python iterator");
     if (!PyIter_Check(iterator)) {
         return luaL_error(L, "'%s' object is not an iterator", Py_TYPE(iterator)->tp_name);

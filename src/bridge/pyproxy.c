@@ -4,47 +4,42 @@
 
 #include <string.h>
 
-static const char metatable_key; /* registry: the metatable */
-static const char identity_key;  /* registry: light userdata object -> userdata, weak */
+static const char proxy_tag;    /* registry: the metatable */
+static const char identity_key; /* registry: light userdata object -> userdata, weak */
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
 /* ---------------------------------------------------------------------------------- identity */
 
-void ml_pyproxy_push(lua_State *L, PyObject *o) {
+void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
     if (lua_rawgetp(L, -1, o) == LUA_TUSERDATA) {
         lua_remove(L, -2);
         return;
     }
     lua_pop(L, 1);
-    ml_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
-    *h = (ml_handle){NULL, 0};
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
-    lua_setmetatable(L, -2);
+    ml_handle *h = ml_handle_push(L, w, &proxy_tag);
     h->pointer = Py_NewRef(o);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, o);
     lua_remove(L, -2);
 }
 
-PyObject *ml_pyproxy_test(lua_State *L, const ml_world *w, int index) {
-    const ml_handle *h = lua_touserdata(L, index);
-    if (!h || !lua_checkstack(L, 1) || !lua_getmetatable(L, index)) return NULL;
-    const void *metatable = lua_topointer(L, -1);
-    lua_pop(L, 1);
-    if (metatable == w->proxy_metatable) return ml_handle_get(h, w);
-    if (metatable != w->greenlet_metatable) return NULL;
-    const ml_greenlet *g = ml_handle_get(h, w);
+PyObject *ml_pyproxy_test(lua_State *L, int index) {
+    const ml_handle *h = ml_handle_at(L, index);
+    if (!h) return NULL;
+    if (h->tag == &proxy_tag) return ml_handle_get(h);
+    if (h->tag != &ml_greenlet_tag) return NULL;
+    const ml_greenlet *g = ml_handle_get(h);
     return g ? ml_py_object(g) : NULL;
 }
 
 /* The object at `index`, or an error: it was finalized, or is no Python object. */
 static PyObject *check(lua_State *L, const ml_world *w, int index) {
-    PyObject *o = w->closed ? NULL : ml_pyproxy_test(L, w, index);
+    PyObject *o = w->closed ? NULL : ml_pyproxy_test(L, index);
     if (o) return o;
-    const ml_handle *h = ml_handle_test(L, index, w->proxy_metatable);
-    if (h) luaL_error(L, "the Python object has been released");
+    const ml_handle *h = ml_handle_at(L, index);
+    if (h && h->tag == &proxy_tag) luaL_error(L, "the Python object has been released");
     luaL_typeerror(L, index, "Python object");
     return NULL;
 }
@@ -52,11 +47,7 @@ static PyObject *check(lua_State *L, const ml_world *w, int index) {
 static void decref(void *o) { Py_DECREF((PyObject *)o); }
 
 static int collect(lua_State *L) {
-    ml_world *w = world(L);
-    ml_handle *h = lua_touserdata(L, 1);
-    if (!h->pointer || h->dead_since) return 0;
-    h->dead_since = w->epoch;
-    ml_world_defer(w, decref, h->pointer);
+    ml_handle_collect(L, decref);
     return 0;
 }
 
@@ -219,17 +210,16 @@ end:
 }
 
 /* o:m(...) is o.m(o, ...) to Lua, but o.m is bound already: the call says how it was written. */
-static bool is_method_call(lua_State *L, const ml_world *w) {
+static bool is_method_call(lua_State *L) {
     lua_Debug ar;
-    return lua_type(L, 2) == LUA_TUSERDATA && ml_pyproxy_test(L, w, 2) &&
-           lua_getstack(L, 0, &ar) && lua_getinfo(L, "n", &ar) &&
-           strcmp(ar.namewhat, "method") == 0;
+    return lua_type(L, 2) == LUA_TUSERDATA && ml_pyproxy_test(L, 2) && lua_getstack(L, 0, &ar) &&
+           lua_getinfo(L, "n", &ar) && strcmp(ar.namewhat, "method") == 0;
 }
 
 static int call_method(lua_State *L) {
     ml_world *w = world(L);
     PyObject *callable = check(L, w, 1);
-    int first = is_method_call(L, w) ? 3 : 2;
+    int first = is_method_call(L) ? 3 : 2;
     luaL_checkstack(L, 8, NULL);
     ml_activation a;
     ml_lua_leave(&a, L, w);
@@ -250,8 +240,7 @@ void ml_pyproxy_open(lua_State *L, ml_world *w) {
     lua_pushliteral(L, "Python object");
     lua_setfield(L, -2, "__name");
     ml_pyoperators_register(L, w);
-    w->proxy_metatable = lua_topointer(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &proxy_tag);
 
     lua_newtable(L);
     lua_createtable(L, 0, 1);

@@ -36,7 +36,7 @@ void ml_to_lua(lua_State *L, ml_world *w, PyObject *o) {
         int overflow;
         long long value = PyLong_AsLongLongAndOverflow(o, &overflow);
         if (overflow) {
-            ml_pyproxy_push(L, o);
+            ml_pyproxy_push(L, w, o);
         } else {
             lua_pushinteger(L, value);
         }
@@ -49,9 +49,9 @@ void ml_to_lua(lua_State *L, ml_world *w, PyObject *o) {
     } else if (ml_is_lua_object(o) && ((LuaObject *)o)->world == w) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, ((LuaObject *)o)->ref);
     } else if (ml_is_pygreenlet(o)) {
-        ml_lgreenlet_push(L, ml_py_core(o));
+        ml_lgreenlet_push(L, w, ml_py_core(o));
     } else {
-        ml_pyproxy_push(L, o);
+        ml_pyproxy_push(L, w, o);
     }
 }
 

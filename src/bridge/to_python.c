@@ -26,7 +26,7 @@ PyObject *ml_to_python(lua_State *L, ml_world *w, int index) {
             return ml_text_to_python(text, length);
         }
         case LUA_TUSERDATA: {
-            PyObject *o = ml_pyproxy_test(L, w, index);
+            PyObject *o = ml_pyproxy_test(L, index);
             return o ? Py_NewRef(o) : ml_luaproxy_new(L, w, index);
         }
         default: return ml_luaproxy_new(L, w, index);

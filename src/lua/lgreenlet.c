@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-static const char metatable_key; /* registry: the metatable */
-static const char identity_key;  /* registry: light userdata greenlet -> userdata, weak */
+const char ml_greenlet_tag;     /* registry: the metatable */
+static const char identity_key; /* registry: light userdata greenlet -> userdata, weak */
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
@@ -27,7 +27,7 @@ static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
     lua_State *from = parcel->value;
     if (parcel->kind != &ml_lua_parcel || parcel->extra != w) {
         count = w->bridge->receive(L, w, parcel, start);
-    } else if (from != L) {
+    } else if (count && from != L) {
         if (!lua_checkstack(L, count)) {
             ml_discard(parcel);
             parcel->error = true;
@@ -62,24 +62,15 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
     bool failed = parcel->error || lua_pcall(L, count, LUA_MULTRET, 1) != LUA_OK;
     g->lua = NULL;
     *parcel = pack(L, w, failed ? 1 : lua_gettop(L) - 1);
-    parcel->error = failed && !w->bridge->is_exit(L, w);
+    parcel->error = failed && !w->bridge->is_exit(L);
     parcel->results = true;
 }
 
 /* ----------------------------------------------------------------------------------- values */
 
-ml_greenlet *ml_lgreenlet_test(lua_State *L, const ml_world *w, int index) {
-    const ml_handle *h = ml_handle_test(L, index, w->greenlet_metatable);
-    return h ? ml_handle_get(h, w) : NULL;
-}
-
-/* Pushes a userdata that stands for no greenlet yet. */
-static ml_handle *push_handle(lua_State *L) {
-    ml_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
-    *h = (ml_handle){NULL, 0};
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
-    lua_setmetatable(L, -2);
-    return h;
+ml_greenlet *ml_lgreenlet_test(lua_State *L, int index) {
+    const ml_handle *h = ml_handle_at(L, index);
+    return h && h->tag == &ml_greenlet_tag ? ml_handle_get(h) : NULL;
 }
 
 /* Makes the userdata on top, which owns `g`, the one that ml_lgreenlet_push finds. */
@@ -90,7 +81,7 @@ static void remember(lua_State *L, const ml_greenlet *g) {
     lua_pop(L, 1);
 }
 
-void ml_lgreenlet_push(lua_State *L, ml_greenlet *g) {
+void ml_lgreenlet_push(lua_State *L, ml_world *w, ml_greenlet *g) {
     luaL_checkstack(L, 4, NULL);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
     if (lua_rawgetp(L, -1, g) == LUA_TUSERDATA) {
@@ -98,7 +89,7 @@ void ml_lgreenlet_push(lua_State *L, ml_greenlet *g) {
         return;
     }
     lua_pop(L, 2);
-    ml_handle *h = push_handle(L);
+    ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
     ml_the_hooks.retain(g);
     h->pointer = g;
     remember(L, g);
@@ -107,20 +98,19 @@ void ml_lgreenlet_push(lua_State *L, ml_greenlet *g) {
 static void release(void *g) { ml_the_hooks.release(g); }
 
 static int collect(lua_State *L) {
-    ml_world *w = world(L);
-    ml_handle *h = lua_touserdata(L, 1);
-    if (!h->pointer || h->dead_since) return 0;
-    h->dead_since = w->epoch;
-    ml_world_defer(w, release, h->pointer);
+    ml_handle_collect(L, release);
     return 0;
 }
 
-/* The greenlet at `index`, or an error that says what was there instead. */
-static ml_greenlet *check(lua_State *L, const ml_world *w, int index) {
-    ml_greenlet *g = ml_lgreenlet_test(L, w, index);
-    if (!g) luaL_typeerror(L, index, "greenlet");
-    return g;
+/* The handle of the greenlet at `index`, or an error that says what was there instead. */
+static const ml_handle *check_handle(lua_State *L, int index) {
+    const ml_handle *h = ml_handle_at(L, index);
+    if (!h || h->tag != &ml_greenlet_tag || !ml_handle_get(h))
+        luaL_typeerror(L, index, "greenlet");
+    return h;
 }
+
+static ml_greenlet *check(lua_State *L, int index) { return check_handle(L, index)->pointer; }
 
 /* -------------------------------------------------------------------------- switch and throw */
 
@@ -151,20 +141,20 @@ static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parce
 }
 
 static int switch_method(lua_State *L) {
-    ml_world *w = world(L);
-    ml_greenlet *g = check(L, w, 1);
+    const ml_handle *h = check_handle(L, 1);
+    ml_world *w = h->world;
     ml_parcel parcel = pack(L, w, lua_gettop(L) - 1);
-    return switch_to(L, w, g, &parcel);
+    return switch_to(L, w, h->pointer, &parcel);
 }
 
 static int throw_method(lua_State *L) {
     ml_world *w = world(L);
-    ml_greenlet *g = check(L, w, 1);
+    ml_greenlet *g = check(L, 1);
     lua_settop(L, 2);
     w->bridge->throwable(L, w);
     ml_parcel parcel = pack(L, w, 1);
     /* As in greenlet: what ends quietly ends quietly, even if it has ended long ago. */
-    parcel.error = g->state != ML_DEAD || !w->bridge->is_exit(L, w);
+    parcel.error = g->state != ML_DEAD || !w->bridge->is_exit(L);
     return switch_to(L, w, g, &parcel);
 }
 
@@ -175,12 +165,12 @@ static bool is_dead(const ml_greenlet *g) {
 }
 
 static int index(lua_State *L) {
+    /* Upvalue 2 holds the methods; they check what they are called with. */
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1;
     ml_world *w = world(L);
-    ml_greenlet *g = check(L, w, 1);
+    ml_greenlet *g = check(L, 1);
     if (lua_type(L, 2) == LUA_TSTRING) {
-        /* Upvalue 2 holds the methods. */
-        lua_pushvalue(L, 2);
-        if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1;
         const char *key = lua_tostring(L, 2);
         if (strcmp(key, "dead") == 0) {
             lua_pushboolean(L, is_dead(g));
@@ -188,7 +178,7 @@ static int index(lua_State *L) {
         }
         if (strcmp(key, "parent") == 0) {
             if (g->parent) {
-                ml_lgreenlet_push(L, g->parent);
+                ml_lgreenlet_push(L, w, g->parent);
             } else {
                 lua_pushnil(L);
             }
@@ -201,10 +191,10 @@ static int index(lua_State *L) {
 
 static int newindex(lua_State *L) {
     const ml_world *w = world(L);
-    ml_greenlet *g = check(L, w, 1);
+    ml_greenlet *g = check(L, 1);
     const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
     if (strcmp(key, "parent") == 0) {
-        ml_greenlet *parent = ml_lgreenlet_test(L, w, 3);
+        ml_greenlet *parent = ml_lgreenlet_test(L, 3);
         if (!parent) {
             return luaL_error(L, "bad value for 'parent' (greenlet expected, got %s)",
                               luaL_typename(L, 3));
@@ -221,7 +211,7 @@ static int newindex(lua_State *L) {
 }
 
 static int to_string(lua_State *L) {
-    const ml_greenlet *g = check(L, world(L), 1);
+    const ml_greenlet *g = check(L, 1);
     const char *state = is_dead(g)           ? "dead"
                         : g->state == ML_NEW ? "new"
                         : g == ml_current()  ? "running"
@@ -243,16 +233,16 @@ static bool is_callable(lua_State *L) {
 static int new (lua_State *L) {
     ml_world *w = world(L);
     bool callable = true;
-    bool foreign = w->bridge->is_foreign(L, w, &callable);
+    bool foreign = w->bridge->is_foreign(L, &callable);
     if (!(foreign ? callable : is_callable(L))) {
         return luaL_typeerror(L, 1, "function or Python callable");
     }
     ml_greenlet *parent = NULL;
-    if (!lua_isnoneornil(L, 2)) parent = check(L, w, 2);
+    if (!lua_isnoneornil(L, 2)) parent = check(L, 2);
     if (w->deferred_count) ml_world_drain(w);
     lua_settop(L, 1);
-    ml_handle *h = push_handle(L);
-    ml_greenlet *g = w->bridge->create(L, w, foreign ? NULL : body, parent);
+    ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
+    ml_greenlet *g = w->bridge->create(L, foreign ? NULL : body, parent);
     if (!g) return luaL_error(L, "not enough memory");
     h->pointer = g;
     if (!foreign) {
@@ -269,7 +259,7 @@ static int new (lua_State *L) {
 static int current(lua_State *L) {
     ml_greenlet *g = ml_current();
     if (!g) return luaL_error(L, "not enough memory");
-    ml_lgreenlet_push(L, g);
+    ml_lgreenlet_push(L, world(L), g);
     return 1;
 }
 
@@ -292,8 +282,7 @@ void ml_lgreenlet_open(lua_State *L, ml_world *w) {
     set_functions(L, w, methods);
     lua_pushcclosure(L, index, 2);
     lua_setfield(L, -2, "__index");
-    w->greenlet_metatable = lua_topointer(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &ml_greenlet_tag);
 
     lua_newtable(L);
     lua_createtable(L, 0, 1);

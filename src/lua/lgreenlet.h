@@ -9,10 +9,13 @@
 void ml_lgreenlet_open(lua_State *L, ml_world *w);
 
 /* Pushes the userdata for `g`, retaining it. May raise a Lua error. */
-void ml_lgreenlet_push(lua_State *L, ml_greenlet *g);
+void ml_lgreenlet_push(lua_State *L, ml_world *w, ml_greenlet *g);
 
 /* The greenlet at `index` (borrowed), or NULL if the value there is something else. */
-ml_greenlet *ml_lgreenlet_test(lua_State *L, const ml_world *w, int index);
+ml_greenlet *ml_lgreenlet_test(lua_State *L, int index);
+
+/* The tag of greenlets' handles. */
+extern const char ml_greenlet_tag;
 
 /* The functions `greenlet` and `current` of the module, which is on top of the stack. */
 void ml_lgreenlet_register(lua_State *L, ml_world *w);

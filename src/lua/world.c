@@ -148,6 +148,21 @@ void ml_world_tidy(ml_world *w) {
     ml_world_drain(w);
 }
 
+ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {
+    ml_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+    *h = (ml_handle){tag, NULL, w, 0};
+    lua_rawgetp(L, LUA_REGISTRYINDEX, tag);
+    lua_setmetatable(L, -2);
+    return h;
+}
+
+void ml_handle_collect(lua_State *L, void (*release)(void *)) {
+    ml_handle *h = ml_handle_at(L, 1);
+    if (!h || !h->pointer || h->dead_since) return;
+    h->dead_since = h->world->epoch;
+    ml_world_defer(h->world, release, h->pointer);
+}
+
 /* ------------------------------------------------------------------------------ Lua threads */
 
 static int new_thread(lua_State *L) {

@@ -19,9 +19,9 @@ typedef struct ml_lthread ml_lthread;
 typedef struct ml_lua_bridge {
     /* A new greenlet (a new reference) with this parent (NULL: the current one). Its body is
        `body`, or with NULL what runs the other language's callable at index 1. NULL: no memory. */
-    ml_greenlet *(*create)(lua_State *L, ml_world *w, ml_body body, ml_greenlet *parent);
+    ml_greenlet *(*create)(lua_State *L, ml_body body, ml_greenlet *parent);
     /* Whether the value at index 1 belongs to the other language, and if so can be called. */
-    bool (*is_foreign)(lua_State *L, ml_world *w, bool *callable);
+    bool (*is_foreign)(lua_State *L, bool *callable);
     /* Pushes the values of a parcel that another room or world sent, and releases them: returns
        how many. `start`: they are arguments of a function that is about to start. If they cannot
        be taken, sets parcel->error and pushes one value, the error. Raises no Lua error. */
@@ -32,7 +32,7 @@ typedef struct ml_lua_bridge {
        quietly. May raise a Lua error. */
     void (*throwable)(lua_State *L, ml_world *w);
     /* Whether the error value on top is what ends a greenlet quietly. */
-    bool (*is_exit)(lua_State *L, ml_world *w);
+    bool (*is_exit)(lua_State *L);
     /* The message handler at the base of greenlets and calls; its upvalue is the world. */
     lua_CFunction handler;
     /* Forgets w->last_exception. */
@@ -60,34 +60,39 @@ struct ml_world {
     ml_lthread *busy; /* Lua threads of greenlets */
     ml_lthread *idle;
     unsigned idle_count;
-    uint64_t epoch; /* counts the drains; see ml_handle */
-    const void *greenlet_metatable;
-    const void *proxy_metatable; /* for the bridge */
-    const void *kw_metatable;
-    void *last_exception; /* for the bridge: the exception behind the last error value */
-    int last_value;       /* and that value, a reference in the registry */
-    bool last_crossed;    /* and whether it has passed a border: of languages, of greenlets */
+    uint64_t epoch;           /* counts the drains; see ml_handle */
+    const void *kw_metatable; /* for the bridge */
+    void *last_exception;     /* for the bridge: the exception behind the last error value */
+    int last_value;           /* and that value, a reference in the registry */
+    bool last_crossed;        /* and whether it has passed a border: of languages, of greenlets */
 };
 
 /* The content of userdata that stand for something counted elsewhere. Their finalizer defers the
    release and leaves the pointer, as other finalizers may still use it; it is void when the next
    drain has begun. */
 typedef struct ml_handle {
+    const void *tag; /* the address of a constant of the room that made it: proves the type */
     void *pointer;
+    ml_world *world;
     uint64_t dead_since; /* 0, or the world's epoch when it was finalized */
 } ml_handle;
 
-static inline void *ml_handle_get(const ml_handle *h, const ml_world *w) {
-    return h->dead_since && h->dead_since != w->epoch ? NULL : h->pointer;
+/* Pushes a userdata with this tag that stands for nothing yet, with the metatable that is in the
+   registry at the same address. May raise a Lua error. */
+ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag);
+
+/* As __gc: defers `release` of what it stands for. */
+void ml_handle_collect(lua_State *L, void (*release)(void *));
+
+static inline void *ml_handle_get(const ml_handle *h) {
+    return h->dead_since && h->dead_since != h->world->epoch ? NULL : h->pointer;
 }
 
-/* The handle at `index` if it is a userdata with this metatable, else NULL. Needs one slot. */
-static inline ml_handle *ml_handle_test(lua_State *L, int index, const void *metatable) {
+/* The value at `index` if it is a userdata as large as a handle, else NULL. Only a tag, compared
+   by the caller, says what it is: quicker than a look at the metatable. */
+static inline ml_handle *ml_handle_at(lua_State *L, int index) {
     ml_handle *h = lua_touserdata(L, index);
-    if (!h || !lua_getmetatable(L, index)) return NULL;
-    const void *theirs = lua_topointer(L, -1);
-    lua_pop(L, 1);
-    return theirs == metatable ? h : NULL;
+    return h && lua_rawlen(L, index) == sizeof *h ? h : NULL;
 }
 
 /* Pushes the message handler of the world of `L`. Raises no error. */
