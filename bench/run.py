@@ -1,7 +1,7 @@
 """Measures moonlet beside its peers: stock greenlet, coroutines, python3.
 
 Every row alternates ours and the peer's, pair by pair, so that a machine that becomes slower does
-so for both. The ratio is the median of the pairs' ratios; spreads are interquartile ranges.
+so for both. The ratio is the median of the pairs' ratios; what stands beside it are quartiles.
 """
 import argparse
 import json
@@ -17,80 +17,63 @@ from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 STOCK = "/usr/bin/python3"
-RUN_PYTHON = 'require"moonlet".python.import("runpy").run_path("%s")' % (BENCH / "workload.py")
 
 
 @dataclass
 class Row:
     name: str
     what: str
-    ours: tuple  # (program, operation) of `programs`; for start-up a command alone
+    ours: tuple  # a key of `programs` and the operation it is asked for
     peer: tuple
     n: int = 0
-    bar: float = 0
+    bar: float = None
     unit: str = "ns"
     processes: int = 3
     rounds: int = 5
     environment: dict = field(default_factory=dict)
 
 
-def python(name, what, n, operation=None, **more):
-    operation = operation or name
-    return Row(name, what, ("python", operation), ("greenlet", operation), n, **more)
+def python(name, what, n, **more):
+    return Row(name, what, ("python", name), ("greenlet", name), n, **more)
 
 
 def lua(name, what, n, peer, operation=None, **more):
     return Row(name, what, ("lua", operation or name), ("lua", peer), n, **more)
 
 
-EACH = {"unit": "B", "rounds": 1}
-COMMAND = {"unit": "ms", "processes": 1, "rounds": 25}
+MEMORY = {"unit": "B", "rounds": 1}
+STARTUP = {"unit": "ms", "processes": 1, "rounds": 25}
 ROWS = [
-    lua("lua_lua", "round trip, beside coroutine.resume", 200_000, "coroutine_resume", bar=1.3),
-    lua("lua_lua_wrap", "the same beside coroutine.wrap", 200_000, "coroutine_wrap", "lua_lua"),
-    lua("lua_lua_hoisted", "with the method in a local, beside coroutine.resume", 200_000,
-        "coroutine_resume"),
-    lua("lua_python", "round trip Lua to Python, beside coroutine.resume", 200_000,
-        "coroutine_resume"),
-    lua("create_lua", "create, run, finish, beside a coroutine", 20_000, "create_coroutine"),
-    python("python_python", "round trip, beside stock greenlet", 200_000, bar=0.35),
+    lua("lua_lua", "round trip; coroutine.resume", 200_000, "coroutine_resume", bar=1.3),
+    lua("lua_lua_hoisted", "with the method in a local", 200_000, "coroutine_resume"),
+    lua("lua_lua_wrap", "as lua_lua; coroutine.wrap", 200_000, "coroutine_wrap", "lua_lua"),
+    lua("lua_python", "round trip; coroutine.resume", 200_000, "coroutine_resume"),
+    lua("create_lua", "create, run, finish; coroutine", 20_000, "create_coroutine"),
+    python("python_python", "round trip; greenlet", 200_000, bar=0.35),
     python("python_python_arg", "with an argument", 200_000),
     python("python_deep_c", "50 calls from C deep", 10_000),
     python("python_deep_py", "200 Python frames deep", 200_000),
-    python("create", "create, run, finish", 20_000, bar=0.1),
-    python("ring", "one hop in a ring of 10,000", 200_000, "ring_10000"),
-    python("collision", "one hop in a ring of 100 on one lane", 100_000, "ring_100",
+    python("create", "create, run, finish; greenlet", 20_000, bar=0.1),
+    python("ring", "hop in a ring of 10,000; greenlet", 200_000),
+    python("collision", "hop in a ring of 100, one lane; greenlet", 100_000,
            environment={"MOONLET_LANES": "1"}),
-    python("memory_python", "suspended greenlet, of 100,000", 100_000, **EACH),
-    lua("memory_lua", "suspended greenlet, beside a coroutine", 100_000, "memory_coroutine",
-        **EACH),
-    Row("startup", "moonlet -e '', beside python3 -I -c ''", ("empty",), ("python3",), **COMMAND),
-    Row("startup_require", "with require 'moonlet'", ("require",), ("python3",), **COMMAND),
+    python("memory_python", "each of 100,000 suspended; greenlet", 100_000, **MEMORY),
+    lua("memory_lua", "each of 100,000 suspended; coroutine", 100_000, "memory_coroutine",
+        **MEMORY),
+    Row("startup", "moonlet -e ''; python3 -I -c ''", ("empty", ""), ("python3", ""), **STARTUP),
+    Row("startup_require", "with require 'moonlet'", ("require", ""), ("python3", ""), **STARTUP),
 ]
-# What is counted: a name, a program and its operation, how often, the environment.
-COUNTED = [
-    ("python_python", "python", "python_python", 20_000, {}),
-    ("  greenlet", "greenlet", "python_python", 20_000, {}),
-    ("python_python_arg", "python", "python_python_arg", 20_000, {}),
-    ("create", "python", "create", 20_000, {}),
-    ("  greenlet", "greenlet", "create", 20_000, {}),
-    ("collision", "python", "ring_100", 20_000, {"MOONLET_LANES": "1"}),
-    ("  greenlet", "greenlet", "ring_100", 20_000, {}),
-    ("lua_lua", "lua", "lua_lua", 20_000, {}),
-    ("lua_lua_hoisted", "lua", "lua_lua_hoisted", 20_000, {}),
-    ("  coroutine.resume", "lua", "coroutine_resume", 20_000, {}),
-    ("  coroutine.wrap", "lua", "coroutine_wrap", 20_000, {}),
-    ("lua_python", "lua", "lua_python", 20_000, {}),
-    ("create_lua", "lua", "create_lua", 20_000, {}),
-]
+COUNTED = "python_python", "create", "collision", "lua_lua", "lua_lua_hoisted", "lua_python", \
+    "create_lua"
 
 
 def programs(build):
     moonlet = str(build / "moonlet")
+    script = f'require"moonlet".python.import"runpy".run_path("{BENCH}/workload.py")'
     return {
-        "python": [moonlet, "-e", RUN_PYTHON],
-        "lua": [moonlet, str(BENCH / "workload.lua")],
-        "greenlet": [STOCK, str(BENCH / "workload.py")],
+        "python": [moonlet, "-e", script],
+        "lua": [moonlet, f"{BENCH}/workload.lua"],
+        "greenlet": [STOCK, f"{BENCH}/workload.py"],
         "empty": [moonlet, "-e", ""],
         "require": [moonlet, "-e", 'require "moonlet"'],
         "python3": [STOCK, "-I", "-c", ""],
@@ -125,87 +108,60 @@ def milliseconds(command):
 
 def samples(row, commands, quick):
     """Pairs of ours and the peer's."""
-    pairs = []
+    rounds = min(row.rounds, 3) if quick else row.rounds
+    sides = row.ours, row.peer
     if row.unit == "ms":
         milliseconds(commands[row.ours[0]])
-        for _ in range(5 if quick else row.rounds):
-            pairs.append(tuple(milliseconds(commands[c[0]]) for c in (row.ours, row.peer)))
-        return pairs
+        return [[milliseconds(commands[program]) for program, _ in sides] for _ in range(rounds)]
+    pairs = []
     for _ in range(1 if quick else row.processes):
-        workers = {}
-        for program, operation in (row.ours, row.peer):
-            # Memory that one has freed, the next would use again: no process is shared then.
-            key = operation if row.unit == "B" else program
-            if key not in workers:
-                workers[key] = Worker(commands[program], row.environment)
-            if row.unit != "B":
-                workers[key].measure(operation, row.n // 10)
-        for _ in range(3 if quick and row.rounds > 3 else row.rounds):
-            pairs.append(tuple(
-                workers[operation if row.unit == "B" else program].measure(operation, row.n)
-                for program, operation in (row.ours, row.peer)))
+        # One process for both where that is the same program; but what it frees in the first
+        # measurement of memory it would use again in the second.
+        keys = sides if row.unit == "B" else [program for program, _ in sides]
+        workers = {key: Worker(commands[program], row.environment)
+                   for key, (program, _) in zip(keys, sides)}
+        asked = [(workers[key], operation) for key, (_, operation) in zip(keys, sides)]
+        if row.unit == "ns":
+            for worker, operation in asked:
+                worker.measure(operation, row.n // 10)
+        for _ in range(rounds):
+            pairs.append([worker.measure(operation, row.n) for worker, operation in asked])
         for worker in workers.values():
             worker.close()
     return pairs
 
 
-def summary(values):
-    """Median and the quartiles around it."""
+def spread(values):
+    """The median and the quartiles around it."""
     if len(values) == 1:
         return values * 3
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return middle, low, high
 
 
-def text(values, digits=None):
-    middle = values[0]
-    if digits is None:
-        digits = 0 if middle >= 100 else 1
-    number = f"{middle:,.{digits}f}"
-    return f"{number:>8} {values[1]:,.{digits}f}–{values[2]:,.{digits}f}"
-
-
-def output_of(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL).stdout.strip()
-
-
-def machine():
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return {"system": platform.platform(), "processor": cpu[1] if cpu else platform.machine(),
-            "cores": os.cpu_count(), "load": os.getloadavg()}
-
-
-def versions(build):
-    ours = 'local m = require"moonlet" print(m._VERSION .. ", " .. _VERSION .. ", Python " .. ' \
-        'm.python.import("platform").python_version())'
-    stock = "import greenlet, platform as p;" \
-        "print('greenlet', greenlet.__version__ + ', Python', p.python_version())"
-    return {"ours": output_of(str(build / "moonlet"), "-e", ours),
-            "stock": output_of(STOCK, "-c", stock)}
+def text(values, digits):
+    middle, low, high = (f"{v:,.{digits}f}" for v in values)
+    return f"{middle:>8} {low + '–' + high:14}"
 
 
 def measure(rows, commands, quick):
-    print(f"{'':19}{'ours':>8} {'quartiles':16}{'peer':>8} {'quartiles':18}"
-          f"{'ratio':>8} {'quartiles':13}bar")
+    print(f"{'':18}{'ours':>8}{'':15}{'peer':>8}{'':15}{'ratio':>8}{'':15}bar")
     results = []
     for row in rows:
         pairs = samples(row, commands, quick)
-        ours, peer, ratio = (summary(v) for v in
-                             ([a for a, _ in pairs], [b for _, b in pairs],
-                              [a / b for a, b in pairs]))
-        verdict = "ok" if ratio[0] <= row.bar else "over"
-        bar = f"{row.bar} {verdict}" if row.bar else ""
-        print(f"{row.name:19}{text(ours):25}{text(peer):27}{text(ratio, 3):22}"
-              f"{bar:9} {row.unit:2} {row.what}", flush=True)
-        results.append({"name": row.name, "what": row.what, "unit": row.unit,
-                        "ours": ours[0], "peer": peer[0], "ratio": ratio[0],
-                        "bar": row.bar or None, "samples": pairs})
+        ours, peer = (spread(side) for side in zip(*pairs))
+        ratio = spread([a / b for a, b in pairs])
+        bar = "" if not row.bar else f"{row.bar} {'ok' if ratio[0] <= row.bar else 'over'}"
+        print(f"{row.name:18}{text(ours, 1 if ours[0] < 100 else 0)}"
+              f"{text(peer, 1 if peer[0] < 100 else 0)}{text(ratio, 3)}"
+              f"{bar:10}{row.unit:3} {row.what}", flush=True)
+        results.append({"name": row.name, "what": row.what, "unit": row.unit, "ours": ours[0],
+                        "peer": peer[0], "ratio": ratio[0], "bar": row.bar, "samples": pairs})
     return results
 
 
-def instructions(command, environment, operation, n):
-    """Instructions per operation: the difference of two counts, so start-up drops out."""
+def instructions(command, environment, operation, n=20_000):
+    """Instructions per operation: the difference of two counts, so that start-up drops out."""
     totals = []
     for count in (n, 2 * n):
         run = subprocess.run(
@@ -219,18 +175,32 @@ def instructions(command, environment, operation, n):
     return (totals[1] - totals[0]) / n
 
 
-def count(commands, what):
+def count(rows, commands):
+    print(f"{'instructions':18}{'ours':>8}{'peer':>8}{'ratio':>8}")
     results = []
-    chosen = False
-    for name, program, operation, n, environment in COUNTED:
-        if not name.startswith(" "):
-            chosen = not what or name.startswith(tuple(what))
-        if chosen:
-            value = instructions(commands[program], environment, operation, n)
-            print(f"{name:22}{value:10,.1f} instructions", flush=True)
-            results.append({"name": name.strip(), "operation": operation, "program": program,
-                            "instructions": value})
+    for row in rows:
+        ours, peer = (instructions(commands[program], row.environment, operation)
+                      for program, operation in (row.ours, row.peer))
+        print(f"{row.name:18}{ours:8,.0f}{peer:8,.0f}{ours / peer:8.2f}  {row.what}", flush=True)
+        results.append({"name": row.name, "what": row.what, "ours": ours, "peer": peer})
     return results
+
+
+def output_of(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL).stdout.strip()
+
+
+def surroundings(build):
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    ours = 'local m = require "moonlet" print(m._VERSION .. ", " .. _VERSION .. ", Python " .. ' \
+        'm.python.import "platform".python_version())'
+    stock = "import greenlet, platform;" \
+        "print(f'greenlet {greenlet.__version__}, Python {platform.python_version()}')"
+    return {"ours": output_of(str(build / "moonlet"), "-e", ours),
+            "peer": output_of(STOCK, "-c", stock),
+            "machine": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
+            "system": platform.platform(), "load": os.getloadavg()}
 
 
 def main():
@@ -241,26 +211,27 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument("--check", action="store_true", help="fail when a bar is missed")
     parser.add_argument("--instructions", action="store_true",
-                        help="count instructions with valgrind instead")
+                        help="count them with valgrind instead of measuring time")
     parser.add_argument("--list", action="store_true", help="list the rows")
     options = parser.parse_args()
-    rows = [r for r in ROWS if not options.what or r.name.startswith(tuple(options.what))]
-    if options.list:
-        for row in rows:
-            print(f"{row.name:19}{row.what}")
-        return 0
-    if not rows:
-        parser.error(f"no row begins with {' or '.join(options.what)}; see --list")
-    build = options.build.resolve()
-    report = {"machine": machine(), "versions": versions(build)}
-    print(*report["versions"].values(), report["machine"]["processor"], "", sep="\n")
+    rows = [row for row in ROWS if row.name.startswith(tuple(options.what) or "")]
     if options.instructions:
-        report["instructions"] = count(programs(build), options.what)
+        rows = [row for row in rows if row.name in COUNTED]
+    if not rows:
+        parser.error(f"no such rows: {' '.join(options.what)}; see --list")
+    if options.list:
+        print(*(f"{row.name:18}{row.what}" for row in rows), sep="\n")
+        return 0
+    build = options.build.resolve()
+    report = surroundings(build)
+    print(report["ours"], report["peer"], report["machine"], "", sep="\n")
+    if options.instructions:
+        report["instructions"] = count(rows, programs(build))
     else:
         report["rows"] = measure(rows, programs(build), options.quick)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
-    over = [r for r in report.get("rows", []) if r["bar"] and r["ratio"] > r["bar"]]
+    over = [r["name"] for r in report.get("rows", ()) if r["bar"] and r["ratio"] > r["bar"]]
     return 1 if options.check and over else 0
 
 

@@ -1,15 +1,14 @@
--- What the Lua rows measure, greenlets beside coroutines. Reads lines `NAME N` from stdin and
--- answers each with what one of N operations took: nanoseconds of processor time, for memory
--- bytes.
+-- What the Lua rows measure, greenlets beside coroutines; otherwise as workload.py.
 
 local moonlet = require "moonlet"
+local py = moonlet.python
 
 local M = {}
 
--- Nanoseconds of each of the n calls that `loop` makes.
-local function per_operation(n, loop)
+-- Nanoseconds for each of the n operations of `loop`.
+local function per_operation(n, loop, ...)
   local start = os.clock()
-  loop()
+  loop(n, ...)
   return (os.clock() - start) * 1e9 / n
 end
 
@@ -27,42 +26,41 @@ local function yielder()
   while true do yield() end
 end
 
-local function round_trips(n, run)
-  local g = moonlet.greenlet(run)
-  g:switch(moonlet.current())
-  local result = per_operation(n, function()
-    for _ = 1, n do g:switch() end
-  end)
-  g:throw()
-  return result
+local function with_method(n, g)
+  for _ = 1, n do g:switch() end
 end
 
-function M.lua_lua(n) return round_trips(n, answer) end
+local function with_function(n, f, argument)
+  for _ = 1, n do f(argument) end
+end
+
+local function suspended(run)
+  local g = moonlet.greenlet(run)
+  g:switch(moonlet.current())
+  return g
+end
+
+local function suspended_coroutine()
+  local co = coroutine.create(yielder)
+  coroutine.resume(co)
+  return co
+end
+
+function M.lua_lua(n) return per_operation(n, with_method, suspended(answer)) end
 
 -- The method looked up once, as one does with coroutine.resume.
 function M.lua_lua_hoisted(n)
-  local g = moonlet.greenlet(hoisted_answer)
-  g:switch(moonlet.current())
-  local switch = g.switch
-  local result = per_operation(n, function()
-    for _ = 1, n do switch(g) end
-  end)
-  g:throw()
-  return result
+  local g = suspended(hoisted_answer)
+  return per_operation(n, with_function, g.switch, g)
 end
 
 function M.lua_python(n)
-  local py = moonlet.python
   py.exec "def answer(parent):\n    switch = parent.switch\n    while True: switch()"
-  return round_trips(n, py.eval "answer")
+  return per_operation(n, with_method, suspended(py.eval "answer"))
 end
 
 function M.coroutine_resume(n)
-  local resume, co = coroutine.resume, coroutine.create(yielder)
-  resume(co)
-  return per_operation(n, function()
-    for _ = 1, n do resume(co) end
-  end)
+  return per_operation(n, with_function, coroutine.resume, suspended_coroutine())
 end
 
 function M.coroutine_wrap(n)
@@ -76,14 +74,16 @@ end
 local function nothing() end
 
 function M.create_lua(n)
+  local greenlet = moonlet.greenlet
   return per_operation(n, function()
-    for _ = 1, n do moonlet.greenlet(nothing):switch() end
+    for _ = 1, n do greenlet(nothing):switch() end
   end)
 end
 
 function M.create_coroutine(n)
+  local create, resume = coroutine.create, coroutine.resume
   return per_operation(n, function()
-    for _ = 1, n do coroutine.resume(coroutine.create(nothing)) end
+    for _ = 1, n do resume(create(nothing)) end
   end)
 end
 
@@ -92,31 +92,17 @@ local function resident()
   return f:read "n" and f:read "n" * 4096
 end
 
-local function bytes_each(n, make)
+local function bytes_each(n, make, ...)
   local kept = {}
   collectgarbage()
   local before = resident()
-  for i = 1, n do kept[i] = make() end
+  for i = 1, n do kept[i] = make(...) end
   collectgarbage()
   return (resident() - before) / #kept
 end
 
-function M.memory_lua(n)
-  local main = moonlet.current()
-  return bytes_each(n, function()
-    local g = moonlet.greenlet(answer)
-    g:switch(main)
-    return g
-  end)
-end
-
-function M.memory_coroutine(n)
-  return bytes_each(n, function()
-    local co = coroutine.create(yielder)
-    coroutine.resume(co)
-    return co
-  end)
-end
+function M.memory_lua(n) return bytes_each(n, suspended, answer) end
+function M.memory_coroutine(n) return bytes_each(n, suspended_coroutine) end
 
 for line in io.lines() do
   local name, n = line:match "(%S+) (%d+)"

@@ -1,17 +1,14 @@
 """What the Python rows measure. The same file runs under moonlet and under stock python3.
 
-Reads lines `NAME N` from stdin and answers each with what one of N operations took: nanoseconds of
-processor time, for memory bytes.
+Reads lines `NAME N` from stdin and answers each with what one of N operations took: nanoseconds
+of processor time, for memory bytes.
 """
-import functools
 import sys
-import time
+from functools import partial
+from itertools import repeat
+from time import process_time_ns
 
 from greenlet import getcurrent, greenlet
-
-
-def per_operation(start, n):
-    return (time.process_time_ns() - start) / n
 
 
 def answer(parent):
@@ -40,40 +37,36 @@ def through_python(depth, parent):
     through_python(depth - 1, parent)
 
 
-def round_trips(n, run):
+def python_python(n, run=answer):
     g = greenlet(run)
     g.switch(getcurrent())
     switch = g.switch
-    start = time.process_time_ns()
-    for _ in range(n):
+    start = process_time_ns()
+    for _ in repeat(None, n):
         switch()
-    result = per_operation(start, n)
+    time = process_time_ns() - start
     g.throw()
-    return result
-
-
-def python_python(n):
-    return round_trips(n, answer)
+    return time / n
 
 
 def python_python_arg(n):
     g = greenlet(echo)
     g.switch(getcurrent())
     switch = g.switch
-    start = time.process_time_ns()
-    for _ in range(n):
+    start = process_time_ns()
+    for _ in repeat(None, n):
         switch(n)
-    result = per_operation(start, n)
+    time = process_time_ns() - start
     g.throw()
-    return result
+    return time / n
 
 
 def python_deep_c(n):
-    return round_trips(n, functools.partial(through_c, 50))
+    return python_python(n, partial(through_c, 50))
 
 
 def python_deep_py(n):
-    return round_trips(n, functools.partial(through_python, 200))
+    return python_python(n, partial(through_python, 200))
 
 
 def nothing():
@@ -81,10 +74,10 @@ def nothing():
 
 
 def create(n):
-    start = time.process_time_ns()
-    for _ in range(n):
+    start = process_time_ns()
+    for _ in repeat(None, n):
         greenlet(nothing).switch()
-    return per_operation(start, n)
+    return (process_time_ns() - start) / n
 
 
 def hop(switch, creator):
@@ -93,32 +86,29 @@ def hop(switch, creator):
         switch()
 
 
-def ring(size, n):
+def ring(n, size=10000):
     """One operation is one hop to the next greenlet of the ring."""
-    after = getcurrent()
+    after = main = getcurrent()
     greenlets = []
-    for _ in range(size):
+    for _ in repeat(None, size):
         g = greenlet(hop)
-        g.switch(after.switch, getcurrent())
+        g.switch(after.switch, main)
         greenlets.append(g)
         after = g
     switch = after.switch
     laps = max(1, n // size)
-    start = time.process_time_ns()
-    for _ in range(laps):
+    switch()
+    start = process_time_ns()
+    for _ in repeat(None, laps):
         switch()
-    result = per_operation(start, laps * size)
+    time = process_time_ns() - start
     for g in greenlets:
         g.throw()
-    return result
+    return time / (laps * size)
 
 
-def ring_100(n):
-    return ring(100, n)
-
-
-def ring_10000(n):
-    return ring(10000, n)
+def collision(n):
+    return ring(n, 100)
 
 
 def resident():
@@ -129,7 +119,7 @@ def resident():
 def memory_python(n):
     main = getcurrent()
     before = resident()
-    greenlets = [greenlet(answer) for _ in range(n)]
+    greenlets = [greenlet(answer) for _ in repeat(None, n)]
     for g in greenlets:
         g.switch(main)
     return (resident() - before) / n

@@ -68,8 +68,8 @@ local broken = os.tmpname()
 local paths = { broken }
 assert(io.open(broken, "w")):write("def broken(:\n"):close()
 for path in py.iter(python.sources(root)) do
-  if #paths >= limit then break end
-  table.insert(paths, path)
+    if #paths >= limit then break end
+    table.insert(paths, path)
 end
 
 local functions, killed, failures = {}, {}, {}
@@ -77,61 +77,61 @@ local taken, started, left, lines = 0, 0, 0, 0
 
 -- Lets a worker go on until it has found a function, or has come to an end.
 local function step(worker, ...)
-  local ok, name, line, length, depth = pcall(worker.greenlet.switch, worker.greenlet, ...)
-  if not ok then -- an exception in Python, which has ended the worker; it is in `name`
-    if not py.isinstance(name, py.builtins.Exception) then error(name, 0) end
-    table.insert(failures, tostring(name))
-  elseif name then
-    local path = worker.path:sub(#root + 2)
-    local found = { where = path .. ":" .. line, name = name, length = length, depth = depth }
-    table.insert(functions, found)
-    worker.count, lines = worker.count + 1, lines + length
-    if worker.count == ENOUGH then
-      worker.greenlet:throw() -- GreenletExit: every `finally` runs, up through the recursion
-      table.insert(killed, found.where)
+    local ok, name, line, length, depth = pcall(worker.greenlet.switch, worker.greenlet, ...)
+    if not ok then -- an exception in Python, which has ended the worker; it is in `name`
+        if not py.isinstance(name, py.builtins.Exception) then error(name, 0) end
+        table.insert(failures, tostring(name))
+    elseif name then
+        local path = worker.path:sub(#root + 2)
+        local found = { where = path .. ":" .. line, name = name, length = length, depth = depth }
+        table.insert(functions, found)
+        worker.count, lines = worker.count + 1, lines + length
+        if worker.count == ENOUGH then
+            worker.greenlet:throw() -- GreenletExit: every `finally` runs, up through the recursion
+            table.insert(killed, found.where)
+        end
     end
-  end
 end
 
 -- Starts a worker: its greenlet, the path it is at, and how many functions it has found there.
 local function start_worker()
-  local worker = { greenlet = moonlet.greenlet(python.work) }
+    local worker = { greenlet = moonlet.greenlet(python.work) }
 
-  local function next_path()
-    taken = taken + 1
-    worker.path, worker.count = paths[taken], 0
-    return worker.path
-  end
+    local function next_path()
+        taken = taken + 1
+        worker.path, worker.count = paths[taken], 0
+        return worker.path
+    end
 
-  local function leave() left = left + 1 end
+    local function leave() left = left + 1 end
 
-  started = started + 1
-  step(worker, next_path, leave) -- the first switch brings the arguments
-  return worker
+    started = started + 1
+    step(worker, next_path, leave) -- the first switch brings the arguments
+    return worker
 end
 
 local workers = {}
 repeat
-  while taken < #paths and #workers < WORKERS do
-    table.insert(workers, start_worker())
-  end
-  for i = #workers, 1, -1 do
-    if not workers[i].greenlet.dead then step(workers[i]) end
-    if workers[i].greenlet.dead then table.remove(workers, i) end
-  end
+    while taken < #paths and #workers < WORKERS do
+        table.insert(workers, start_worker())
+    end
+    for i = #workers, 1, -1 do
+        if not workers[i].greenlet.dead then step(workers[i]) end
+        if workers[i].greenlet.dead then table.remove(workers, i) end
+    end
 until #workers == 0 and taken >= #paths
 os.remove(broken)
 
 local function rank(title, key)
-  table.sort(functions, function(a, b)
-    if a[key] ~= b[key] then return a[key] > b[key] end
-    return a.where < b.where
-  end)
-  print(("%s\n%7s%7s  %-50s %s"):format(title, "lines", "depth", "function", "where"))
-  for i = 1, math.min(RANKS, #functions) do
-    local f = functions[i]
-    print(("%7d%7d  %-50s %s"):format(f.length, f.depth, f.name, f.where))
-  end
+    table.sort(functions, function(a, b)
+        if a[key] ~= b[key] then return a[key] > b[key] end
+        return a.where < b.where
+    end)
+    print(("%s\n%7s%7s  %-50s %s"):format(title, "lines", "depth", "function", "where"))
+    for i = 1, math.min(RANKS, #functions) do
+        local f = functions[i]
+        print(("%7d%7d  %-50s %s"):format(f.length, f.depth, f.name, f.where))
+    end
 end
 
 rank("The longest functions", "length")
@@ -139,4 +139,4 @@ rank("\nThe most nested functions", "depth")
 print(("\nKilled at function %d\n    %s"):format(ENOUGH, table.concat(killed, "\n    ")))
 print("\nFailed\n    " .. table.concat(failures, "\n    "))
 print(("\n%d functions with %d lines in %d files; of %d workers, %d have left through `finally`")
-  :format(#functions, lines, #paths, started, left))
+    :format(#functions, lines, #paths, started, left))

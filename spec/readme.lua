@@ -1,127 +1,195 @@
 -- Runs every snippet of README.md:
 --
---     LUA spec/readme.lua BUILD [SOURCE]
+--     LUA spec/readme.lua [BUILD]
 --
--- LUA is the program or a lua5.4 that finds the plugin; BUILD the build directory, SOURCE the
--- directory of README.md (default: the current one).
+-- LUA is the program, or a lua5.4 that finds the plugin; BUILD the build directory, where program
+-- and library are (default: build). Exits with 1 if a snippet fails.
 --
--- `--> text` in Lua, `#> text` in Python and shell and `//> text` in C is a line that the snippet
--- prints. All of them together, in order, are all that it prints; shell commands without any are
--- free to print. Blanks count as one, `...` stands for anything.
+-- `--> text` in Lua, `#> text` in Python and shell, and `//> text` in C is a line that the snippet
+-- prints; `...` in it stands for anything, and blanks count as one. All of them in their order are
+-- all that the snippet prints. A shell command without any may print what it likes.
 
 local moonlet = require "moonlet"
 local py = moonlet.python
 
-local build = assert(arg[1], "usage: readme.lua BUILD [SOURCE]")
-local source = arg[2] or "."
-local failures = 0
+local source = (arg[0]:match "^(.*)/" or ".") .. "/.."
+local build = arg[1] or source .. "/build"
 
-local function read(path)
-  local file <close> = assert(io.open(path))
-  return file:read "a"
-end
+-- ------------------------------------------------------------------------------------- snippets
 
--- The fenced blocks, each with its language and the line it starts at.
+-- The fenced blocks of a text: each a list of lines, with `language`, and `line`, its first one's.
 local function snippets(text)
-  local list, number, current = {}, 0, nil
-  for line in text:gmatch "([^\n]*)\n" do
-    number = number + 1
-    local language = line:match "^```(.*)"
-    if not language then
-      if current then table.insert(current, line) end
-    elseif current then
-      table.insert(list, current)
-      current = nil
-    else
-      current = { language = language, line = number + 1 }
+    local list, number, current = {}, 0, nil
+    for line in text:gmatch "([^\n]*)\n" do
+        number = number + 1
+        local language = line:match "^```(.*)"
+        if not language then
+            table.insert(current or {}, line)
+        elseif current then
+            table.insert(list, current)
+            current = nil
+        else
+            current = { language = language, line = number + 1 }
+        end
     end
-  end
-  assert(not current, "a snippet has no end")
-  return list
+    assert(not current, "a snippet has no end")
+    return list
 end
 
-local function squeeze(line) return (line:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")) end
-
--- Whether the printed `text` has exactly the wanted lines; else what is wrong.
-local function compare(wanted, text)
-  local got = {}
-  for line in (text .. "\n"):gmatch "([^\n]*)\n" do
-    if line:find "%S" then table.insert(got, squeeze(line)) end
-  end
-  for i = 1, math.max(#wanted, #got) do
-    local pattern = (wanted[i] or ""):gsub("%p", "%%%0"):gsub("%%%.%%%.%%%.", ".-")
-    if not wanted[i] or not got[i] or not got[i]:find("^" .. pattern .. "$") then
-      return false, ("output line %d: %q expected, got %q"):format(i, wanted[i] or "", got[i] or "")
-    end
-  end
-  return true
+local function squeeze(line)
+    return (line:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
 end
 
-local function wanted_of(snippet, mark)
-  local list = {}
-  for _, line in ipairs(snippet) do
-    local text = line:match("^" .. mark .. "> (.*)") or line:match("%s" .. mark .. "> (.*)")
-    if text then table.insert(list, squeeze(text)) end
-  end
-  return list
+-- What follows `mark`, a pattern, in these lines.
+local function wanted(lines, mark)
+    local list = {}
+    for _, line in ipairs(lines) do
+        local text = (" " .. line):match("%s" .. mark .. "> (.*)")
+        table.insert(list, text and squeeze(text))
+    end
+    return list
+end
+
+local function matches(line, text)
+    local pattern = text:gsub("%p", "%%%0"):gsub("%%%.%%%.%%%.", ".-")
+    return line:find("^" .. pattern .. "$") ~= nil
+end
+
+-- Raises an error unless the printed text consists of the lines of the list.
+local function compare(list, printed)
+    local i = 0
+    for line in printed:gmatch "[^\n]+" do
+        i = i + 1
+        if not matches(squeeze(line), list[i] or "") then
+            error(("printed line %d: expected %q, got %q"):format(i, list[i] or "", line), 0)
+        end
+    end
+    if list[i + 1] then
+        error(("printed line %d: expected %q, got nothing"):format(i + 1, list[i + 1]), 0)
+    end
 end
 
 -- ------------------------------------------------------------------------------ Lua and Python
 
-local printed = {}
+local pieces -- of what a snippet prints
 local environment = setmetatable({ moonlet = moonlet, py = py }, { __index = _G })
+local globals = py.builtins.dict()
 
 function environment.print(...)
-  local line = {}
-  for i = 1, select("#", ...) do line[i] = tostring((select(i, ...))) end
-  table.insert(printed, table.concat(line, " "))
-end
-
--- What Python prints goes to the same place; print itself stays what it is.
-local stdout = py.eval [[type("Stdout", (), {"write": lambda self, s: self.to(s) and None,
-                                            "flush": lambda self: None})()]]
-function stdout.to(text)
-  if text ~= "\n" then table.insert(printed, text) end
-end
-
-local function capture(f, ...)
-  local sys = py.import "sys"
-  local before = sys.stdout
-  printed = {}
-  sys.stdout = stdout
-  local ok, err = pcall(f, ...)
-  sys.stdout = before
-  return ok, ok and table.concat(printed, "\n") or tostring(err)
-end
-
-local runners = {}
-
-function runners.lua(snippet)
-  local chunk, err = load(table.concat(snippet, "\n"), "=README.md", "t", environment)
-  if not chunk then return false, err end
-  local ok, text = capture(chunk)
-  if not ok then return false, text end
-  return compare(wanted_of(snippet, "%-%-"), text)
-end
-
-local python_globals = py.builtins.dict()
-function runners.python(snippet)
-  local ok, text = capture(py.exec, table.concat(snippet, "\n"), python_globals)
-  if not ok then return false, text end
-  return compare(wanted_of(snippet, "#"), text)
-end
-
-
-for _, snippet in ipairs(snippets(read(source .. "/README.md"))) do
-  local run = runners[snippet.language]
-  if run then
-    local ok, problem = run(snippet)
-    local name = ("README.md:%d (%s)"):format(snippet.line, snippet.language)
-    print((ok and "ok     " or "FAILED ") .. name)
-    if not ok then
-      print("       " .. tostring(problem))
-      failures = failures + 1
+    local line = table.pack(...)
+    for i = 1, line.n do
+        line[i] = tostring(line[i])
     end
-  end
+    table.insert(pieces, table.concat(line, " ") .. "\n")
 end
-os.exit(failures == 0, true)
+
+py.exec([[
+class Stdout:
+    def __init__(self, write):
+        self.write = write
+
+    def flush(self):
+        pass
+]], globals)
+
+local stdout = globals.Stdout(function(text)
+    table.insert(pieces, text)
+end)
+
+-- Calls f; what it prints.
+local function capture(f, ...)
+    local sys = py.import "sys"
+    local before = sys.stdout
+    pieces = {}
+    sys.stdout = stdout
+    local ok, err = pcall(f, ...)
+    sys.stdout = before
+    return ok and table.concat(pieces) or error(err, 0)
+end
+
+local run = {}
+
+function run.lua(lines)
+    local code = ("\n"):rep(lines.line - 1) .. table.concat(lines, "\n")
+    local chunk = assert(load(code, "@README.md", "t", environment))
+    compare(wanted(lines, "%-%-"), capture(chunk))
+end
+
+function run.python(lines)
+    compare(wanted(lines, "#"), capture(py.exec, table.concat(lines, "\n"), globals))
+end
+
+-- -------------------------------------------------------------------------------- C and shell
+
+-- What a shell command prints; it must succeed. `source` and `build` are variables in it.
+local function shell(command)
+    local line = ("exec 2>&1; source=%q build=%q; cd \"$source\"\n"):format(source, build)
+    local pipe = assert(io.popen(line .. command))
+    local printed = pipe:read "a"
+    if not pipe:close() then
+        error(command .. "\n" .. printed, 0)
+    end
+    return printed
+end
+
+source = shell("cd " .. source .. " && pwd"):match "[^\n]+"
+build = shell("cd " .. build .. " && pwd"):match "[^\n]+"
+
+local function sanitized()
+    local file <close> = assert(io.open(build .. "/CMakeCache.txt"))
+    return file:read("a"):find "MOONLET_SANITIZE:BOOL=ON" ~= nil
+end
+
+function run.c(lines)
+    local name = os.tmpname()
+    local file = assert(io.open(name .. ".c", "w"))
+    file:write(table.concat(lines, "\n"), "\n"):close()
+    local flags = sanitized() and "-fsanitize=address,undefined" or ""
+    local ok, printed = pcall(shell, ([[
+        cc -std=c11 -Wall -Wextra -Werror FLAGS NAME.c -o NAME -Iinclude -L"$build/lib" \
+            -Wl,-rpath,"$build/lib" -lmoonlet $(pkg-config --cflags --libs lua5.4) && NAME]])
+        :gsub("NAME", name):gsub("FLAGS", flags))
+    os.remove(name)
+    os.remove(name .. ".c")
+    compare(wanted(lines, "//"), ok and printed or error(printed, 0))
+end
+
+-- What to run for a command of the README: nothing is installed, and the build is the one given.
+local function command_for(line)
+    local command = line:match "^%./dev (%l+)"
+    if command == "run" then
+        return '"$build/moonlet" ' .. line:match "run (.*)"
+    elseif command or line == 'eval "$(./dev env)"' then
+        return ("./dev help | grep -q '^  %s '"):format(command or "env")
+    elseif line:find "^moonlet " then
+        return '"$build/' .. line:gsub(" ", '" ', 1)
+    elseif line:find "^lua5.4 " then
+        local preload = sanitized() and "LD_PRELOAD=$(cc -print-file-name=libasan.so) " or ""
+        return preload .. 'LUA_CPATH="$build/lib/lua/5.4/?.so" ' .. line
+    end
+    error("no way is known to test " .. line, 0)
+end
+
+function run.sh(lines)
+    for _, line in ipairs(lines) do
+        local printed = shell(command_for(line))
+        local list = wanted({ line }, "#")
+        if #list > 0 then
+            compare(list, printed)
+        end
+    end
+end
+
+-- ------------------------------------------------------------------------------------------ main
+
+local file <close> = assert(io.open(source .. "/README.md"))
+local failed = 0
+for _, snippet in ipairs(snippets(file:read "a")) do
+    local name = ("README.md:%d"):format(snippet.line)
+    if snippet.language ~= "" then
+        local ok, err = pcall(run[snippet.language], snippet)
+        print(ok and "ok" or "FAILED", name, snippet.language, ok and "" or err)
+        failed = failed + (ok and 0 or 1)
+    end
+end
+os.exit(failed == 0, true)
