@@ -10,9 +10,9 @@
 
 enum { STACK_SIZE = 256 << 10, TIMES = 1000 };
 
-static _Alignas(16) char stack[STACK_SIZE];
-static void *ours;  /* where the thread's own stack is suspended */
-static void *other; /* and where the one above is */
+static _Alignas(16) char stack[STACK_SIZE + 16]; /* the outermost frame has a formal end there */
+static void *ours;                               /* where the thread's own stack is suspended */
+static void *other;                              /* and where the one above is */
 
 /* Switches with registers full of what follows from `seed`, the frame pointer in use too, since
    there is an array of variable size. */
@@ -38,7 +38,7 @@ static void switch_laden(void **save, void *load, uint64_t seed) {
 /* Only this stack's frames, and then the end. */
 static _Unwind_Reason_Code count_frame(struct _Unwind_Context *context, void *count) {
     const char *frame = (const char *)_Unwind_GetCFA(context);
-    CHECK(frame > stack && frame <= stack + STACK_SIZE + 16); /* the end of the last is formal */
+    CHECK(frame > stack && frame <= stack + STACK_SIZE + 16);
     CHECK(++*(int *)count < 10);
     return _URC_NO_REASON;
 }

@@ -56,7 +56,7 @@ static void refused(ml_greenlet *target, int code) {
 static void *storm_in_thread(void *seed) {
     CHECK(!ml_this_thread_or_null());
     ml_current();
-    storm(*(uint64_t *)seed, SANITIZED ? 10000 : 100000);
+    storm(*(uint64_t *)seed, SANITIZED ? 10000 : 50000);
     host_thread_exit();
     CHECK(!ml_this_thread_or_null() && host_parcels() == 0);
     return NULL;

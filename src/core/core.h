@@ -84,7 +84,8 @@ typedef struct ml_hooks {
     /* Counted references to a greenlet. `release` may run arbitrary code. */
     void (*retain)(ml_greenlet *g);
     void (*release)(ml_greenlet *g);
-    /* Makes the main greenlet of a new thread; -1 (ML_ENOMEM) on failure. */
+    /* Makes the main greenlet of a new thread, with one reference, which becomes the thread's.
+       NULL: no memory. */
     ml_greenlet *(*create_main)(void);
     /* `g` is new and about to be started by the current greenlet: a last chance to refuse. May
        run arbitrary code, switches too. On failure: ML_ELANGUAGE, the language's error set. */

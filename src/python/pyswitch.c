@@ -281,7 +281,9 @@ static int prepare(ml_greenlet *g) {
         }
         Py_XSETREF(p->run, callable);
     }
-    return ml_top_prepare(&p->top) == 0 ? 0 : ML_ENOMEM;
+    if (ml_top_prepare(&p->top) == 0) return 0;
+    PyErr_NoMemory();
+    return ML_ELANGUAGE;
 }
 
 /* ------------------------------------------------------------------------------------- kill */
