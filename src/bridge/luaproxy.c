@@ -118,18 +118,38 @@ static Py_hash_t hash(PyObject *self) {
     return h;
 }
 
+/* Calls the metamethod `event` of the Lua value `o` for the operands at 2 and 3, of which the other
+   is a Python object. Its proxy has all metamethods, and these ask Python again, which asks `o`:
+   so Lua's own choice would not end. Without a metamethod the answer is NotImplemented. */
+static bool ask_metamethod(lua_State *L, request *r, const LuaObject *o, const char *event) {
+    push(L, o);
+    if (luaL_getmetafield(L, -1, event) == LUA_TNIL) {
+        r->result = Py_NewRef(Py_NotImplemented);
+        return false;
+    }
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    lua_call(L, 2, 1);
+    return true;
+}
+
 static int do_compare(lua_State *L) {
     request *r = lua_touserdata(L, 1);
+    bool swapped = r->operation == Py_GT || r->operation == Py_GE;
+    bool strict = r->operation == Py_LT || r->operation == Py_GT;
     push(L, r->self);
     ml_to_lua(L, r->world, r->key);
+    if (swapped) lua_insert(L, 2);
     int answer;
-    switch (r->operation) {
-        case Py_EQ: answer = lua_compare(L, 2, 3, LUA_OPEQ); break;
-        case Py_NE: answer = !lua_compare(L, 2, 3, LUA_OPEQ); break;
-        case Py_LT: answer = lua_compare(L, 2, 3, LUA_OPLT); break;
-        case Py_LE: answer = lua_compare(L, 2, 3, LUA_OPLE); break;
-        case Py_GT: answer = lua_compare(L, 3, 2, LUA_OPLT); break;
-        default: answer = lua_compare(L, 3, 2, LUA_OPLE); break;
+    if (r->operation == Py_EQ) {
+        answer = lua_compare(L, 2, 3, LUA_OPEQ);
+    } else if (r->operation == Py_NE) {
+        answer = !lua_compare(L, 2, 3, LUA_OPEQ);
+    } else if (ml_pyproxy_test(L, swapped ? 2 : 3)) {
+        if (!ask_metamethod(L, r, r->self, strict ? "__lt" : "__le")) return 0;
+        answer = lua_toboolean(L, -1);
+    } else {
+        answer = lua_compare(L, 2, 3, strict ? LUA_OPLT : LUA_OPLE);
     }
     r->result = PyBool_FromLong(answer);
     return 0;
@@ -303,11 +323,20 @@ static PyObject *call_object(PyObject *self, PyObject *args, PyObject *kwargs) {
 
 /* -------------------------------------------------------------------------------- arithmetic */
 
+/* The metamethods in the order of LUA_OPADD ... LUA_OPBNOT. */
+static const char *const events[] = {"__add", "__sub",  "__mul",  "__mod", "__pow",
+                                     "__div", "__idiv", "__band", "__bor", "__bxor",
+                                     "__shl", "__shr",  "__unm",  "__bnot"};
+
 static int do_arithmetic(lua_State *L) {
     request *r = lua_touserdata(L, 1);
     ml_to_lua(L, r->world, r->args[0]);
     if (r->args[1]) ml_to_lua(L, r->world, r->args[1]);
-    lua_arith(L, r->operation);
+    if (ml_pyproxy_test(L, 2) || (r->args[1] && ml_pyproxy_test(L, 3))) {
+        if (!ask_metamethod(L, r, r->self, events[r->operation])) return 0;
+    } else {
+        lua_arith(L, r->operation);
+    }
     r->result = ml_to_python(L, r->world, -1);
     if (!r->result) ml_error_raise(L, r->world);
     return 0;

@@ -60,7 +60,10 @@ static PyObject *run(lua_State *L, ml_world *w, int start) {
     lua_Debug ar;
     char name[LUA_IDSIZE + 40] = "<lua>";
     if (lua_getstack(L, 1, &ar) && lua_getinfo(L, "Sl", &ar) && ar.currentline > 0) {
-        snprintf(name, sizeof name, "<python at %s:%d>", ar.short_src, ar.currentline);
+        /* Without directories: SyntaxError shows what follows the last slash. */
+        const char *slash = *ar.source == '@' ? strrchr(ar.short_src, '/') : NULL;
+        snprintf(name, sizeof name, "<python at %s:%d>", slash ? slash + 1 : ar.short_src,
+                 ar.currentline);
     }
     PyObject *code = Py_CompileString(lua_tostring(L, 1), name, start);
     PyObject *result = code ? PyEval_EvalCode(code, globals, globals) : NULL;

@@ -14,8 +14,8 @@ static void stop(lua_State *L, lua_Debug *ar) {
     armed = 0;
     lua_sethook(L, NULL, 0, 0);
     if (!ml_py_started()) {
-        luaL_error(L, "interrupted!");
-        return;
+        lua_pushliteral(L, "interrupted!"); /* no position: report.c knows it by this text */
+        lua_error(L);
     }
     ml_world *w = ml_world_get(L);
     /* Python may have raised it already, or handled it otherwise. */

@@ -164,29 +164,79 @@ static bool is_dead(const ml_greenlet *g) {
     return g->state == ML_DEAD || (g->state == ML_ACTIVE && ml_thread_exited(g->thread));
 }
 
-static int index(lua_State *L) {
-    /* Upvalue 2 holds the methods; they check what they are called with. */
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1;
+/* What is no method: the greenlet at 1, the key at 2. Upvalue 1 is the world. */
+static int get_attribute(lua_State *L) {
     ml_world *w = world(L);
     ml_greenlet *g = check(L, 1);
-    if (lua_type(L, 2) == LUA_TSTRING) {
-        const char *key = lua_tostring(L, 2);
-        if (strcmp(key, "dead") == 0) {
-            lua_pushboolean(L, is_dead(g));
-            return 1;
+    const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    if (strcmp(key, "dead") == 0) {
+        lua_pushboolean(L, is_dead(g));
+        return 1;
+    }
+    if (strcmp(key, "parent") == 0) {
+        if (g->parent) {
+            ml_lgreenlet_push(L, w, g->parent);
+        } else {
+            lua_pushnil(L);
         }
-        if (strcmp(key, "parent") == 0) {
-            if (g->parent) {
-                ml_lgreenlet_push(L, w, g->parent);
-            } else {
-                lua_pushnil(L);
-            }
-            return 1;
-        }
+        return 1;
     }
     lua_settop(L, 2);
     return w->bridge->index(L);
+}
+
+/* A function as __index costs g:switch() as much again as the switch: Lua calls it for every
+   lookup. A table does not, but in a table that has no such key Lua forgets whom it was asked
+   for. So a greenlet whose methods are looked up often gets a metatable of its own: __index is a
+   table with the methods, which knows the greenlet for everything else. */
+enum { OFTEN = 32 };
+
+/* Upvalues: the world, the greenlet. */
+static int index_own(lua_State *L) {
+    lua_settop(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_replace(L, 1);
+    return get_attribute(L);
+}
+
+/* Pushes a copy of the table on top with room for one more. */
+static void push_copy(lua_State *L) {
+    lua_createtable(L, 0, 8);
+    lua_pushnil(L);
+    while (lua_next(L, -3)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+}
+
+/* Gives the greenlet at 1 its own metatable. */
+static void specialize(lua_State *L) {
+    int top = lua_gettop(L);
+    luaL_checkstack(L, 10, NULL);
+    lua_getmetatable(L, 1);
+    push_copy(L);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    push_copy(L);
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, index_own, 2);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    lua_setfield(L, -3, "__index");
+    lua_pop(L, 1);
+    lua_setmetatable(L, 1);
+    lua_settop(L, top);
+}
+
+/* Upvalues: the world, the methods. */
+static int index(lua_State *L) {
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TNIL) return get_attribute(L);
+    ml_handle *h = ml_handle_at(L, 1);
+    if (h && h->tag == &ml_greenlet_tag && ++h->lookups == OFTEN) specialize(L);
+    return 1;
 }
 
 static int newindex(lua_State *L) {

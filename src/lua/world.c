@@ -150,7 +150,7 @@ void ml_world_tidy(ml_world *w) {
 
 ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {
     ml_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
-    *h = (ml_handle){tag, NULL, w, 0};
+    *h = (ml_handle){.tag = tag, .world = w};
     lua_rawgetp(L, LUA_REGISTRYINDEX, tag);
     lua_setmetatable(L, -2);
     return h;

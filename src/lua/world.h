@@ -75,6 +75,7 @@ typedef struct ml_handle {
     void *pointer;
     ml_world *world;
     uint64_t dead_since; /* 0, or the world's epoch when it was finalized */
+    unsigned lookups;    /* for the room: how often it was asked for a method */
 } ml_handle;
 
 /* Pushes a userdata with this tag that stands for nothing yet, with the metatable that is in the
