@@ -110,6 +110,11 @@ function support.run(...)
     return support.shell(support.command(support.program, ...))
 end
 
+--- Runs Debian's Python, for which a sanitizer that is loaded before everything is no good.
+function support.run_python(...)
+    return support.shell("env -u LD_PRELOAD " .. support.command("/usr/bin/python3", ...))
+end
+
 --- Runs Lua code in a new process of the interpreter that runs the specs.
 function support.child(code, ...)
     local name = support.file(code)

@@ -33,13 +33,18 @@ def name(g):
     return "main" if g is main else "none" if g is None else g.name
 
 def show(value):
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return "(" + ", ".join(map(show, value)) + ")"
     if isinstance(value, dict):
         return "{" + ", ".join(k + ": " + show(v) for k, v in value.items()) + "}"
     if isinstance(value, greenlet):
         return name(value)
     return repr(value)
+
+def started(args, kwargs):
+    """A new parent that gets a GreenletExit is started by greenlet 2.0 as if it were a tuple."""
+    say("starts", show([a for a in args if not isinstance(a, GreenletExit)]), show(kwargs))
+    tick()
 
 def say(*what):
     print(name(getcurrent()) + ":", *what)
@@ -124,6 +129,7 @@ class Stderr:
     def flush(self):
         pass
 
+sys.setrecursionlimit(10000)
 sys.unraisablehook = unraisable
 sys.stderr = Stderr()
 '''
@@ -254,9 +260,8 @@ class Writer:
         for i in range(self.bodies + 1):
             parameters = "*args, **kwargs" if i else ""
             self.lines.append(f"def body{i}({parameters}):")
-            self.lines.append("    tick()")
             if i:
-                self.lines.append("    say('starts', show(args), show(kwargs))")
+                self.lines.append("    started(args, kwargs)")
             self.block(1, 0)
             if i == 0:
                 for _ in range(12):
