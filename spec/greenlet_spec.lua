@@ -421,7 +421,10 @@ describe("a greenlet that is dropped while suspended", function()
             log[1] = ok
             log[2] = tostring(err)
         end)
-        assert.same({ false, "greenlet.GreenletExit" }, log)
+        assert.same({
+            false,
+            "greenlet.GreenletExit: Killing the greenlet because all references have vanished.",
+        }, log)
     end)
 
     it("closes its to-be-closed variables", function()

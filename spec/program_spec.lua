@@ -184,8 +184,10 @@ describe("what it exits with:", function()
             local main = py.import "__main__"
             main.lua = lua
             py.exec "import atexit; atexit.register(print, 'atexit', flush=True)"
-            py.exec "def body():\n  import greenlet\n  try: greenlet.getcurrent().parent.switch()\n"
-                .. "  finally: print('finally', flush=True)"
+            py.exec "from greenlet import getcurrent\n\
+def body():\n\
+  try: getcurrent().parent.switch()\n\
+  finally: print('finally', flush=True)"
             g = moonlet.greenlet(main.body)
             g:switch()
             io.stdout:setvbuf "no"
@@ -261,7 +263,7 @@ describe("Ctrl-C stops", function()
             for i in $(seq 100); do grep -q ready %s.out && break; sleep 0.05; done
             sleep 0.05
             kill -INT $pid
-            (sleep 10; kill -KILL $pid 2>/dev/null) & watch=$!
+            (sleep 10; kill -KILL $pid) >/dev/null 2>&1 & watch=$!
             wait $pid; status=$?
             kill $watch
             cat %s.out

@@ -243,12 +243,23 @@ static bool is_special(PyObject *name) {
            PyUnicode_READ_CHAR(name, n - 1) == '_' && PyUnicode_READ_CHAR(name, n - 2) == '_';
 }
 
-/* The methods of the type, else the field of that name. */
+static int do_get_field(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
+    push(L, r->self);
+    bool has_fields = lua_istable(L, -1) || luaL_getmetafield(L, -1, "__index") != LUA_TNIL;
+    if (!has_fields) return 0;
+    return do_get(L);
+}
+
+/* The methods of the type, else the field of that name. Where Lua knows no fields, as in most
+   functions, Python must see that there is none: libraries probe what they call. */
 static PyObject *getattr(PyObject *self, PyObject *name) {
     if (_PyType_Lookup(Py_TYPE(self), name) || is_special(name)) {
         return PyObject_GenericGetAttr(self, name);
     }
-    return get(self, name);
+    request r = {.self = (LuaObject *)self, .key = name};
+    PyObject *value = perform(do_get_field, &r);
+    return value || PyErr_Occurred() ? value : PyObject_GenericGetAttr(self, name);
 }
 
 static int setattr(PyObject *self, PyObject *name, PyObject *value) {
@@ -555,8 +566,9 @@ int ml_luaproxy_init(PyObject *module) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (PyModule_AddType(module, types[i]) != 0) return -1;
     }
-    PyObject *abc = PyImport_ImportModule("collections.abc");
-    PyObject *mapping = abc ? PyObject_GetAttrString(abc, "MutableMapping") : NULL;
+    /* collections.abc, without what else collections imports. */
+    PyObject *abc = PyImport_ImportModule("_collections_abc");
+    PyObject *mapping = abc ? PyObject_GetAttrString(abc, "Mapping") : NULL;
     PyObject *done =
         mapping ? PyObject_CallMethod(mapping, "register", "O", &LuaTable_Type) : NULL;
     Py_XDECREF(abc);

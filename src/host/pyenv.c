@@ -71,7 +71,7 @@ int ml_pyenv_find(const char *path, char *executable, size_t size, char *error,
     char version[64];
     static const char code[] =
         "import sys; print(sys.implementation.name, '%d.%d' % sys.version_info[:2], end='')";
-    if (ask(executable, code, version, sizeof version) != 0) {
+    if (ask(executable, code, version, sizeof version) != 0 || !version[0]) {
         snprintf(error, error_size, "python '%s': it does not run as a Python interpreter", path);
         return -1;
     }
