@@ -14,8 +14,12 @@ static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex
 void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
     if (lua_rawgetp(L, -1, o) == LUA_TUSERDATA) {
-        lua_remove(L, -2);
-        return;
+        /* While a state is closed, its finalized userdata are still here. */
+        const ml_handle *old = lua_touserdata(L, -1);
+        if (!old->dead_since) {
+            lua_remove(L, -2);
+            return;
+        }
     }
     lua_pop(L, 1);
     ml_handle *h = ml_handle_push(L, w, &proxy_tag);

@@ -158,7 +158,8 @@ void ml_discard(ml_parcel *parcel);
    reference. Callable from every thread. */
 void ml_bury(ml_greenlet *g);
 
-/* Settings, process-wide. */
+/* Settings, process-wide. The lane limit is at first what MOONLET_LANES in the environment says,
+   else the default. */
 #define ML_LANES_DEFAULT 256
 #define ML_LANES_MAX 16384
 unsigned ml_lane_limit(void);

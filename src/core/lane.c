@@ -2,6 +2,8 @@
 #include "sanitize.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* 8 MiB is the usual size of a thread's stack, for which CPython 3.12's C recursion limit was
@@ -11,10 +13,28 @@
 #define MAP_SIZE_LEAST ((size_t)256 << 10)
 #define GUARD_SIZE ((size_t)64 << 10)
 
-static atomic_uint lane_limit = ML_LANES_DEFAULT;
+static atomic_uint lane_limit; /* 0: not asked for yet */
+
+/* What MOONLET_LANES says. A wrong value is reported, not fatal: nobody may have meant us. */
+static unsigned initial_limit(void) {
+    const char *text = getenv("MOONLET_LANES");
+    if (!text || !*text) return ML_LANES_DEFAULT;
+    char *end;
+    long limit = strtol(text, &end, 10);
+    if (!*end && limit >= 1 && limit <= ML_LANES_MAX) return (unsigned)limit;
+    fprintf(stderr, "moonlet: MOONLET_LANES: integer from 1 to %d expected, got '%s'\n",
+            ML_LANES_MAX, text);
+    return ML_LANES_DEFAULT;
+}
 
 unsigned ml_lane_limit(void) {
-    return HOSTILE ? 1 : atomic_load_explicit(&lane_limit, memory_order_relaxed);
+    if (HOSTILE) return 1;
+    unsigned limit = atomic_load_explicit(&lane_limit, memory_order_relaxed);
+    if (limit == 0) {
+        limit = initial_limit();
+        atomic_store_explicit(&lane_limit, limit, memory_order_relaxed);
+    }
+    return limit;
 }
 
 void ml_set_lane_limit(unsigned limit) {

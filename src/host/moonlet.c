@@ -29,19 +29,6 @@ static void promote_libpython(void) {
 static void *init_greenlet(void) { return ml_PyInit_greenlet(); }
 static void *init_moonlet(void) { return ml_PyInit_moonlet(); }
 
-static void read_environment(void) {
-    const char *lanes = getenv("MOONLET_LANES");
-    if (!lanes || !*lanes) return;
-    char *end;
-    long limit = strtol(lanes, &end, 10);
-    if (*end || limit < 1 || limit > ML_LANES_MAX) {
-        fprintf(stderr, "moonlet: MOONLET_LANES: integer from 1 to %d expected, got '%s'\n",
-                ML_LANES_MAX, lanes);
-        return;
-    }
-    ml_set_lane_limit((unsigned)limit);
-}
-
 static int start_python(const moonlet_options *options, char *error, size_t size) {
     static const ml_py_module modules[] = {
         {"greenlet", init_greenlet}, {"moonlet", init_moonlet}, {NULL, NULL}};
@@ -54,7 +41,6 @@ static int start_python(const moonlet_options *options, char *error, size_t size
         }
         py.executable = executable;
     }
-    read_environment();
     promote_libpython();
     if (ml_py_start(&py, modules, error, size) != 0) return -1;
     if (ml_py_is_ours() && ml_share_stdout() != 0) {

@@ -1,0 +1,191 @@
+/* A C host of the public API, for plugin_spec.lua: linked with libmoonlet and liblua. Runs the
+   scenario that its first argument names; prints what happens and returns 0 if all is well. */
+
+#include <moonlet.h>
+
+#include <lauxlib.h>
+#include <lualib.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static lua_State *new_state(const moonlet_options *options) {
+    lua_State *L = luaL_newstate();
+    luaL_openlibs(L);
+    if (moonlet_open(L, options) != 0) {
+        printf("moonlet_open: %s\n", lua_tostring(L, -1));
+        exit(1);
+    }
+    return L;
+}
+
+static void run(lua_State *L, const char *code) {
+    static const char prelude[] = "moonlet = require 'moonlet' py = moonlet.python "
+                                  "pause = function(...) return moonlet.current().parent:switch(...) "
+                                  "end ";
+    if (luaL_dostring(L, prelude) != LUA_OK || luaL_dostring(L, code) != LUA_OK) {
+        printf("error: %s\n", luaL_tolstring(L, -1, NULL));
+        lua_pop(L, 2);
+    }
+    fflush(stdout);
+}
+
+/* Greenlets of both languages, suspended in all kinds of places. */
+static const char suspended[] =
+    "local function closing(name)\n"
+    "  return setmetatable({}, {__close = function() print('close ' .. name) end})\n"
+    "end\n"
+    "all = {}\n"
+    "local function start(f, ...) all[#all + 1] = moonlet.greenlet(f) all[#all]:switch(...) end\n"
+    "start(function() local _ <close> = closing 'simple' pause() end)\n"
+    "start(function() local _ <close> = closing 'sort'\n"
+    "  table.sort({3, 1, 2}, function() pause() return false end) end)\n"
+    "start(function() local _ <close> = closing 'python'\n"
+    "  py.builtins.sorted({2, 1}, py.kw{key = function() pause() return 1 end}) end)\n"
+    "start(coroutine.wrap(function() local _ <close> = closing 'coroutine' pause() end))\n"
+    "py.exec('from greenlet import getcurrent\\n'\n"
+    "  .. 'def body(f):\\n try:\\n  f()\\n finally:\\n  print(\"finally\", flush=True)\\n'\n"
+    "  .. 'def wait():\\n getcurrent().parent.switch()\\n')\n"
+    "local main = py.import '__main__'\n"
+    "start(main.body, main.wait)\n"
+    "start(main.body, pause)\n"
+    "all[#all + 1] = moonlet.greenlet(print)\n"
+    "all[#all + 1] = moonlet.greenlet(main.body)\n";
+
+/* lua_close ends what is suspended. */
+static int close_suspended(void) {
+    lua_State *L = new_state(NULL);
+    run(L, suspended);
+    lua_close(L);
+    puts("closed");
+    moonlet_finish();
+    return 0;
+}
+
+/* The same with moonlet_close, after which the state still works without moonlet. */
+static int close_early(void) {
+    lua_State *L = new_state(NULL);
+    run(L, suspended);
+    moonlet_close(L);
+    puts("closed");
+    run(L, "print(pcall(all[1].switch, all[1]))");
+    run(L, "print(pcall(py.eval, '1'))");
+    run(L, "print(pcall(moonlet.greenlet, print))");
+    moonlet_close(L);
+    lua_close(L);
+    moonlet_finish();
+    return 0;
+}
+
+/* Python keeps a Lua greenlet and a Lua function beyond the end of their state. */
+static int close_held(void) {
+    lua_State *L = new_state(NULL);
+    run(L, "m = py.import '__main__' m.g = moonlet.greenlet(pause) m.g:switch() m.f = print "
+           "m.t = {} m.new = moonlet.greenlet(print) m.e = select(2, pcall(error, {}))");
+    lua_close(L);
+    puts("closed");
+    L = new_state(NULL);
+    run(L, "py.exec('def attempt(f):\\n try:\\n  print(f(), flush=True)\\n"
+           " except BaseException as e:\\n  print(type(e).__name__, e, flush=True)')");
+    run(L, "for _, code in ipairs {'g.dead', 'f()', 't.x', 'len(t)', 't == t', 'hash(t)',"
+           "'repr(t)[:17]', 'new.switch()', 'new.dead', 'g.switch()', 't.x == f.y'} do\n"
+           "py.import('__main__').attempt(py.eval('lambda: ' .. code)) end");
+    run(L, "py.exec 'del g, f, t, new, e; import gc; gc.collect()'");
+    lua_close(L);
+    moonlet_finish();
+    return 0;
+}
+
+/* Two states at once: values and switches between them. */
+static int two_states(void) {
+    lua_State *a = new_state(NULL);
+    lua_State *b = new_state(NULL);
+    run(a, "m = py.import '__main__' m.t = {x = 1} m.f = function(...) return ... end "
+           "m.g = moonlet.greenlet(function(...) while true do pause('from a', ...) end end) "
+           "m.bad = function() error {code = 5} end");
+    run(b, "m = py.import '__main__' print(m.t.x, m.f(1, 'two', nil)) m.t.y = 2 "
+           "print(select('#', m.f({}, print))) print(m.g:switch(1, 2)) print(m.g:switch({}) ) "
+           "print(pcall(m.bad)) "
+           "m.h = moonlet.greenlet(function(x) return 'from b', x, pause(x) end)");
+    run(a, "print(m.t.y) print(m.h:switch(5)) print(m.h:switch(6)) "
+           "print(rawequal(moonlet.current(), moonlet.current()))");
+    lua_close(a);
+    run(b, "print(pcall(function() return m.t.x end)) print(m.g.dead, m.h.dead)");
+    lua_close(b);
+    moonlet_finish();
+    return 0;
+}
+
+/* One after the other, many times. */
+static int many_states(void) {
+    for (int i = 0; i < 20; i++) {
+        lua_State *L = new_state(NULL);
+        run(L, "local g = moonlet.greenlet(pause) g:switch() keep = g "
+               "py.import('__main__').last = {}");
+        lua_close(L);
+    }
+    puts("done");
+    moonlet_finish();
+    return 0;
+}
+
+/* Greenlets that try to stay: they catch GreenletExit, or switch away while they are ended. */
+static int stubborn(void) {
+    lua_State *L = new_state(NULL);
+    run(L, "main = moonlet.current() "
+           "a = moonlet.greenlet(function() while true do pcall(pause) end end) a:switch() "
+           "b = moonlet.greenlet(function() pcall(pause) main:switch() end) b:switch() "
+           "c = moonlet.greenlet(function() local _ <close> = setmetatable({}, {__close = function() "
+           "error 'in close' end}) pause() end) c:switch() "
+           "d = moonlet.greenlet(function() pcall(pause) e = moonlet.greenlet(pause) e:switch() end) "
+           "d:switch()");
+    lua_close(L);
+    puts("closed");
+    moonlet_finish();
+    return 0;
+}
+
+/* The state is closed by a greenlet that runs in it: by os.exit(code, true). */
+static int exit_inside(void) {
+    lua_State *L = new_state(NULL);
+    run(L, suspended);
+    run(L, "moonlet.greenlet(function() os.exit(0, true) end):switch()");
+    return 1;
+}
+
+static int options(void) {
+    char *arguments[] = {"name", "argument", NULL};
+    moonlet_options o = {.python = getenv("TEST_PYTHON"), .argv = arguments};
+    lua_State *L = new_state(&o);
+    run(L, "print(table.unpack(moonlet.python.builtins.list, 1, 0)) "
+           "print(tostring(py.import('sys').argv))");
+    printf("%s %d\n", moonlet_version(), moonlet_open(L, NULL));
+    lua_close(L);
+    return 0; /* Python ends at exit */
+}
+
+/* Lua code in a state that is closed by lua_close alone, as by most hosts. */
+static int run_code(const char *code) {
+    lua_State *L = new_state(NULL);
+    run(L, code);
+    lua_close(L);
+    moonlet_finish();
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        int (*function)(void);
+    } scenarios[] = {
+        {"close_suspended", close_suspended}, {"close_early", close_early},
+        {"close_held", close_held},           {"two_states", two_states},
+        {"many_states", many_states},         {"stubborn", stubborn},
+        {"exit_inside", exit_inside},         {"options", options},
+    };
+    for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {
+        if (strcmp(argv[1], scenarios[i].name) == 0) return scenarios[i].function();
+    }
+    return argc == 3 && strcmp(argv[1], "run") == 0 ? run_code(argv[2]) : 2;
+}
