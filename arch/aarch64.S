@@ -6,14 +6,8 @@
 
         .text
 
-/* void ml_arch_switch(void **save, void *load) */
-        .globl  ml_arch_switch
-        .hidden ml_arch_switch
-        .type   ml_arch_switch, %function
-        .balign 16
-ml_arch_switch:
-        .cfi_startproc
-        hint    #34                     /* bti c */
+/* Pushes the callee-saved state and stores the stack pointer in the first argument. */
+        .macro  suspend
         sub     sp, sp, #176
         .cfi_adjust_cfa_offset 176
         stp     x19, x20, [sp, #0]
@@ -40,9 +34,19 @@ ml_arch_switch:
         stp     d14, d15, [sp, #144]
         mrs     x9, fpcr
         str     x9, [sp, #160]
-
         mov     x10, sp
         str     x10, [x0]
+        .endm
+
+/* void ml_arch_switch(void **save, void *load) */
+        .globl  ml_arch_switch
+        .hidden ml_arch_switch
+        .type   ml_arch_switch, %function
+        .balign 16
+ml_arch_switch:
+        .cfi_startproc
+        hint    #34                     /* bti c */
+        suspend
         mov     sp, x1
 
         /* The other stack has the same layout, so the CFI above holds for it too. */
@@ -84,35 +88,7 @@ ml_arch_switch:
 ml_arch_start:
         .cfi_startproc
         hint    #34
-        sub     sp, sp, #176
-        .cfi_adjust_cfa_offset 176
-        stp     x19, x20, [sp, #0]
-        .cfi_rel_offset x19, 0
-        .cfi_rel_offset x20, 8
-        stp     x21, x22, [sp, #16]
-        .cfi_rel_offset x21, 16
-        .cfi_rel_offset x22, 24
-        stp     x23, x24, [sp, #32]
-        .cfi_rel_offset x23, 32
-        .cfi_rel_offset x24, 40
-        stp     x25, x26, [sp, #48]
-        .cfi_rel_offset x25, 48
-        .cfi_rel_offset x26, 56
-        stp     x27, x28, [sp, #64]
-        .cfi_rel_offset x27, 64
-        .cfi_rel_offset x28, 72
-        stp     x29, x30, [sp, #80]
-        .cfi_rel_offset x29, 80
-        .cfi_rel_offset x30, 88
-        stp     d8, d9, [sp, #96]
-        stp     d10, d11, [sp, #112]
-        stp     d12, d13, [sp, #128]
-        stp     d14, d15, [sp, #144]
-        mrs     x9, fpcr
-        str     x9, [sp, #160]
-
-        mov     x10, sp
-        str     x10, [x0]
+        suspend
         /* The outermost frame of the new stack: no caller, so unwinders stop here. */
         mov     sp, x1
         .cfi_def_cfa sp, 16

@@ -7,14 +7,8 @@
 
         .text
 
-/* void ml_arch_switch(void **save, void *load) */
-        .globl  ml_arch_switch
-        .hidden ml_arch_switch
-        .type   ml_arch_switch, @function
-        .balign 16
-ml_arch_switch:
-        .cfi_startproc
-        endbr64
+/* Pushes the callee-saved state and stores the stack pointer in the first argument. */
+        .macro  suspend
         pushq   %rbp
         .cfi_adjust_cfa_offset 8
         .cfi_rel_offset rbp, 0
@@ -37,8 +31,18 @@ ml_arch_switch:
         .cfi_adjust_cfa_offset 8
         stmxcsr (%rsp)
         fnstcw  4(%rsp)
-
         movq    %rsp, (%rdi)
+        .endm
+
+/* void ml_arch_switch(void **save, void *load) */
+        .globl  ml_arch_switch
+        .hidden ml_arch_switch
+        .type   ml_arch_switch, @function
+        .balign 16
+ml_arch_switch:
+        .cfi_startproc
+        endbr64
+        suspend
         movq    %rsi, %rsp
 
         /* The other stack has the same layout, so the CFI above holds for it too. */
@@ -79,30 +83,7 @@ ml_arch_switch:
 ml_arch_start:
         .cfi_startproc
         endbr64
-        pushq   %rbp
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset rbp, 0
-        pushq   %rbx
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset rbx, 0
-        pushq   %r12
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset r12, 0
-        pushq   %r13
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset r13, 0
-        pushq   %r14
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset r14, 0
-        pushq   %r15
-        .cfi_adjust_cfa_offset 8
-        .cfi_rel_offset r15, 0
-        subq    $8, %rsp
-        .cfi_adjust_cfa_offset 8
-        stmxcsr (%rsp)
-        fnstcw  4(%rsp)
-
-        movq    %rsp, (%rdi)
+        suspend
         /* The outermost frame of the new stack: no caller, so unwinders stop here. */
         movq    %rsi, %rsp
         .cfi_def_cfa rsp, 8

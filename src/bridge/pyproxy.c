@@ -246,10 +246,6 @@ void ml_pyproxy_open(lua_State *L, ml_world *w) {
     ml_pyoperators_register(L, w);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &proxy_tag);
 
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
+    ml_push_identity_table(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &identity_key);
 }

@@ -239,16 +239,6 @@ static void unstart(ml_thread *t, ml_greenlet *to) {
     t->tenants--;
 }
 
-static void drain(ml_thread *t) {
-    ml_greenlet *g = atomic_exchange(&t->graveyard, NULL);
-    while (g) {
-        ml_greenlet *next = g->next_kill;
-        g->kill_queued = false;
-        ml_the_hooks.kill(g);
-        g = next;
-    }
-}
-
 void ml_bury(ml_greenlet *g) {
     if (g->kill_queued) {
         ml_the_hooks.release(g);
@@ -274,7 +264,7 @@ static int prepare(const ml_greenlet *heir, ml_greenlet *to, bool *changed) {
 /* Everything about a switch that is not the common case: finds who is really meant, in `*target`,
    and starts it if it is new (then `*started`). */
 static int resolve(ml_thread *t, ml_greenlet **target, bool *started) {
-    if (atomic_load(&t->graveyard)) drain(t);
+    if (atomic_load(&t->graveyard)) ml_thread_drain(t);
     for (;;) {
         ml_greenlet *to = living(*target);
         if (!to) {

@@ -50,6 +50,16 @@ void ml_thread_unref(ml_thread *t) {
     if (--t->tenants == 0) ml_the_memory.release(t);
 }
 
+void ml_thread_drain(ml_thread *t) {
+    ml_greenlet *g = atomic_exchange(&t->graveyard, NULL);
+    while (g) {
+        ml_greenlet *next = g->next_kill;
+        g->kill_queued = false;
+        ml_the_hooks.kill(g);
+        g = next;
+    }
+}
+
 void ml_thread_exit(ml_thread *t) {
     if (t->exited) return;
     t->exited = true;
@@ -62,13 +72,7 @@ void ml_thread_exit(ml_thread *t) {
             ml_the_memory.unmap(t->transfer_map, TRANSFER_SIZE);
         }
     }
-    ml_greenlet *g = atomic_exchange(&t->graveyard, NULL);
-    while (g) {
-        ml_greenlet *next = g->next_kill;
-        g->kill_queued = false;
-        ml_the_hooks.kill(g);
-        g = next;
-    }
+    ml_thread_drain(t);
     ml_greenlet *main = t->main;
     t->main = t->current = NULL;
     main->state = ML_DEAD;

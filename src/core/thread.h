@@ -35,6 +35,9 @@ struct ml_thread {
    shared library that is loaded late; it takes eight bytes of the surplus glibc keeps for this. */
 extern _Thread_local ml_thread *ml_this_thread __attribute__((tls_model("initial-exec")));
 
+/* Kills what is in the graveyard. */
+void ml_thread_drain(ml_thread *t);
+
 /* One user of `t` less; frees it with the last. */
 void ml_thread_unref(ml_thread *t);
 

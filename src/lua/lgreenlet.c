@@ -334,11 +334,7 @@ void ml_lgreenlet_open(lua_State *L, ml_world *w) {
     lua_setfield(L, -2, "__index");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ml_greenlet_tag);
 
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
+    ml_push_identity_table(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &identity_key);
 }
 

@@ -156,6 +156,14 @@ ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {
     return h;
 }
 
+void ml_push_identity_table(lua_State *L) {
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+}
+
 void ml_handle_collect(lua_State *L, void (*release)(void *)) {
     ml_handle *h = ml_handle_at(L, 1);
     if (!h || !h->pointer || h->dead_since) return;

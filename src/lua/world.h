@@ -82,6 +82,10 @@ typedef struct ml_handle {
    registry at the same address. May raise a Lua error. */
 ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag);
 
+/* Pushes a table with weak values, in which userdata are found by what they stand for. May raise a
+   Lua error. */
+void ml_push_identity_table(lua_State *L);
+
 /* As __gc: defers `release` of what it stands for. */
 void ml_handle_collect(lua_State *L, void (*release)(void *));
 
