@@ -12,12 +12,9 @@ support.lua = package.preload.moonlet and support.program or "lua5.4"
 support.hostile = os.getenv "MOONLET_HOSTILE" ~= nil
 support.sanitized = os.getenv "MOONLET_SANITIZED" ~= nil
 
---- How much work a test that scales should do: less of it in the builds that are slow.
+--- How much work a test that scales should do: less of it in a build that is slow.
 function support.scaled(count)
-    if support.sanitized then
-        return count // 20
-    end
-    return support.hostile and count // 4 or count
+    return support.sanitized and count // 5 or count
 end
 
 --- Runs Python statements in a namespace of their own, a dict, and returns it. The first line's

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 static lua_State *volatile watched;
+static volatile sig_atomic_t idle;  /* it came while nothing was watched */
 static volatile sig_atomic_t armed; /* hooks are set and none has been called yet */
 
 /* Runs in Lua soon after the signal: hooks are called between instructions. */
@@ -33,16 +34,19 @@ static void set_hook(lua_State *L) {
    the second SIGINT ends the program. */
 static void handle(int signum) {
     lua_State *L = watched;
+    if (!L) {
+        idle = 1;
+        return;
+    }
     const ml_greenlet *g = ml_py_started() && ml_this_thread_or_null() ? ml_current() : NULL;
     const ml_activation *a = g ? g->lua : NULL;
-    bool in_lua = L && (!a || a->inside);
+    bool in_lua = !a || a->inside;
     if (armed && in_lua) {
         signal(signum, SIG_DFL);
         raise(signum);
         return;
     }
     if (ml_py_started()) PyErr_SetInterruptEx(signum);
-    if (!L) return;
     armed = in_lua;
     set_hook(L);
     if (!g) return;
@@ -55,8 +59,14 @@ void ml_interrupt_install(void) {
     sigaction(SIGINT, &action, NULL);
 }
 
+bool ml_interrupt_was_idle(void) {
+    bool was = idle;
+    idle = 0;
+    return was;
+}
+
 void ml_interrupt_watch(lua_State *L) {
     watched = L;
-    armed = 0;
+    armed = idle = 0;
     if (L && !ml_py_started()) ml_interrupt_install();
 }

@@ -279,6 +279,7 @@ int main(int argc, char **argv) {
     lua_pushcfunction(L, protected_main);
     lua_pushlightuserdata(L, &c);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) c.status = ml_report_error(L, program);
+    signal(SIGINT, SIG_DFL); /* from here on it ends the program, threads that are waited for too */
     moonlet_close(L);
     lua_close(L);
     moonlet_finish();

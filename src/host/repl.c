@@ -12,14 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Pushes the next line, or returns false at the end of input. */
-static bool read_line(lua_State *L, bool first) {
+typedef enum input { LINE, END, INTERRUPTED } input;
+
+/* Pushes the next line, unless there is none: the input has ended, or Ctrl-C was typed. */
+static input read_line(lua_State *L, bool first) {
     lua_getglobal(L, first ? "_PROMPT" : "_PROMPT2");
     const char *prompt = lua_isnil(L, -1) ? (first ? "> " : ">> ") : luaL_tolstring(L, -1, NULL);
     char *line = NULL;
     if (isatty(0)) {
         line = readline(prompt);
-        if (!line) return false;
+        if (!line) return ml_interrupt_was_idle() ? INTERRUPTED : END;
         if (*line) add_history(line);
         lua_pushstring(L, line);
     } else {
@@ -29,13 +31,13 @@ static bool read_line(lua_State *L, bool first) {
         ssize_t length = getline(&line, &size, stdin);
         if (length < 0) {
             free(line);
-            return false;
+            return END;
         }
         if (length && line[length - 1] == '\n') length--;
         lua_pushlstring(L, line, (size_t)length);
     }
     free(line);
-    return true;
+    return LINE;
 }
 
 static int load(lua_State *L, const char *code, size_t length) {
@@ -51,11 +53,14 @@ static bool is_incomplete(lua_State *L, int status) {
     return length >= sizeof mark - 1 && strcmp(message + length - (sizeof mark - 1), mark) == 0;
 }
 
+enum { NO_MORE = -1, NOTHING = -2 };
+
 /* Loads a statement of one or more lines, first as an expression. The status of the load, with
-   the function or message on the stack; -1 at the end of input. */
+   the function or message on the stack; NO_MORE at the end of input, NOTHING after Ctrl-C. */
 static int read_statement(lua_State *L) {
     lua_settop(L, 0);
-    if (!read_line(L, true)) return -1;
+    input got = read_line(L, true);
+    if (got != LINE) return got == END ? NO_MORE : NOTHING;
     lua_replace(L, 1);
     lua_settop(L, 1);
     lua_pushfstring(L, "return %s", lua_tostring(L, 1));
@@ -67,7 +72,8 @@ static int read_statement(lua_State *L) {
         int status = load(L, code, length);
         if (!is_incomplete(L, status)) return status;
         lua_settop(L, 1);
-        if (!read_line(L, false)) return -1;
+        got = read_line(L, false);
+        if (got != LINE) return got == END ? NO_MORE : NOTHING;
         const char *more = lua_tostring(L, -1);
         lua_pushfstring(L, "%s\n%s", lua_tostring(L, 1), more);
         lua_replace(L, 1);
@@ -85,7 +91,11 @@ static void print(lua_State *L, const char *program) {
 
 void ml_repl(lua_State *L, const char *program) {
     int status;
-    while ((status = read_statement(L)) != -1) {
+    while ((status = read_statement(L)) != NO_MORE) {
+        if (status == NOTHING) {
+            fputs("\n", stdout);
+            continue;
+        }
         if (status == LUA_OK) {
             lua_replace(L, 1);
             lua_settop(L, 1);
