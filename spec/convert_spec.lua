@@ -170,7 +170,10 @@ describe("a Lua value in Python:", function()
         for _, value in ipairs { {}, print, coroutine.create(print), io.stdout } do
             assert.same({ true, true, 1, true, 1 }, { namespace.same(value, value) })
         end
-        assert.same({ false, 2 }, { (namespace.same({}, {})), (select(3, namespace.same({}, {}))) })
+        assert.same(
+            { false, 2 },
+            { (namespace.same({}, {})), (select(3, namespace.same({}, {}))) }
+        )
     end)
 
     it("several results are a tuple, one is itself, none is None", function()

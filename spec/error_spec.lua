@@ -98,6 +98,15 @@ describe("a Python exception in Lua", function()
         assert.is_true(rawequal(e, got))
     end)
 
+    it("has a text even where str() fails", function()
+        local e = support.python([[
+            class Untold(Exception):
+                def __str__(self):
+                    raise ValueError
+        ]]).Untold()
+        assert.equal("Untold: <exception str() failed>", tostring(e))
+    end)
+
     it("keeps its cause and context", function()
         local e = error_of(namespace.wrap, namespace.fail)
         assert.equal("KeyError: 'wrapped'", tostring(e))
@@ -164,6 +173,15 @@ describe("a Lua error in Python", function()
         assert.is_true(rawequal(value, error_of(namespace.fail_with, e)))
     end)
 
+    it("can be raised by Python code", function()
+        local raise = py.eval("lambda *args: fail_with(moonlet.LuaError(*args))", namespace)
+        assert.equal("made in Python", error_of(raise, "made in Python"))
+        assert.equal("moonlet.LuaError", tostring(error_of(raise)))
+        assert.equal("moonlet.LuaError: made in Python", tostring(namespace.catch(function()
+            raise "made in Python"
+        end)))
+    end)
+
     it("can be swallowed", function()
         assert.equal("swallowed", namespace.swallow(error))
     end)
@@ -180,7 +198,7 @@ describe("a Lua error in Python", function()
             return tostring(namespace.catch(f)):gsub("^moonlet.LuaError: .*_spec.lua:%d+: ", "")
         end
         assert.equal("attempt to index a nil value (local 'x')", (text(function()
-            local x
+            local x = nil
             return x.y
         end)))
         assert.equal("attempt to perform arithmetic on a table value", (text(function()
@@ -283,7 +301,10 @@ describe("the traceback of an exception", function()
         local e = namespace.catch(function()
             namespace.call(thrower)
         end)
-        assert.matches("catch\nerror_spec.lua:<function:%d+>\n.*call\nerror_spec.lua:", namespace.lines(e))
+        assert.matches(
+            "catch\nerror_spec.lua:<function:%d+>\n.*call\nerror_spec.lua:",
+            namespace.lines(e)
+        )
     end)
 
     it("has the source lines of Lua", function()
@@ -332,7 +353,10 @@ describe("too deep a recursion", function()
             return 1 + down()
         end
         assert.matches("stack overflow", message(namespace.call, down))
-        assert.matches("stack overflow", message(moonlet.greenlet(down).switch, moonlet.greenlet(down)))
+        assert.matches(
+            "stack overflow",
+            message(moonlet.greenlet(down).switch, moonlet.greenlet(down))
+        )
         assert.equal(2, py.eval "1 + 1")
     end)
 end)

@@ -481,10 +481,11 @@ describe("bad input:", function()
         assert.equal(argument:format("switch", "greenlet", "no value"), message(to))
         assert.equal(argument:format("switch", "greenlet", "number"), message(to, 1))
         assert.equal(argument:format("switch", "greenlet", "FILE*"), message(to, io.stdout))
-        local function method()
-            io.stdout:switch()
+        local function method(file)
+            file:switch()
         end
-        assert.matches("attempt to call a nil value %(method 'switch'%)", message(method))
+        local text = message(method, io.stdout)
+        assert.matches("attempt to call a nil value %(method 'switch'%)", text)
     end)
 
     it("an attribute that greenlets do not have", function()
@@ -492,7 +493,10 @@ describe("bad input:", function()
         local function get()
             return g.nothing
         end
-        assert.equal("AttributeError: 'greenlet.greenlet' object has no attribute 'nothing'", message(get))
+        assert.equal(
+            "AttributeError: 'greenlet.greenlet' object has no attribute 'nothing'",
+            message(get)
+        )
     end)
 
     it("a switch inside a finalizer", function()

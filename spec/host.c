@@ -21,9 +21,10 @@ static lua_State *new_state(const moonlet_options *options) {
 }
 
 static void run(lua_State *L, const char *code) {
-    static const char prelude[] = "moonlet = require 'moonlet' py = moonlet.python "
-                                  "pause = function(...) return moonlet.current().parent:switch(...) "
-                                  "end ";
+    static const char prelude[] =
+        "moonlet = require 'moonlet' py = moonlet.python "
+        "pause = function(...) return moonlet.current().parent:switch(...) "
+        "end ";
     if (luaL_dostring(L, prelude) != LUA_OK || luaL_dostring(L, code) != LUA_OK) {
         printf("error: %s\n", luaL_tolstring(L, -1, NULL));
         lua_pop(L, 2);
@@ -133,13 +134,14 @@ static int many_states(void) {
 /* Greenlets that try to stay: they catch GreenletExit, or switch away while they are ended. */
 static int stubborn(void) {
     lua_State *L = new_state(NULL);
-    run(L, "main = moonlet.current() "
-           "a = moonlet.greenlet(function() while true do pcall(pause) end end) a:switch() "
-           "b = moonlet.greenlet(function() pcall(pause) main:switch() end) b:switch() "
-           "c = moonlet.greenlet(function() local _ <close> = setmetatable({}, {__close = function() "
-           "error 'in close' end}) pause() end) c:switch() "
-           "d = moonlet.greenlet(function() pcall(pause) e = moonlet.greenlet(pause) e:switch() end) "
-           "d:switch()");
+    run(L,
+        "main = moonlet.current() "
+        "a = moonlet.greenlet(function() while true do pcall(pause) end end) a:switch() "
+        "b = moonlet.greenlet(function() pcall(pause) main:switch() end) b:switch() "
+        "c = moonlet.greenlet(function() local _ <close> = setmetatable({}, {__close = function() "
+        "error 'in close' end}) pause() end) c:switch() "
+        "d = moonlet.greenlet(function() pcall(pause) e = moonlet.greenlet(pause) e:switch() end) "
+        "d:switch()");
     lua_close(L);
     puts("closed");
     moonlet_finish();

@@ -20,12 +20,18 @@ describe("a table", function()
     local t = { 10, 20, 30, x = "ex" }
 
     it("has its fields as items and attributes, None where there are none", function()
-        assert.equal("(10, 'ex', 'ex', None, None)", value("t[1], t['x'], t.x, t[0], t.y", { t = t }))
+        assert.equal(
+            "(10, 'ex', 'ex', None, None)",
+            value("t[1], t['x'], t.x, t[0], t.y", { t = t })
+        )
     end)
 
     it("can be written to", function()
         local u = {}
-        py.exec("t.a = 1; t['b'] = 'two'; t[1] = None; t[2] = t", py.builtins.dict(py.kw { t = u }))
+        py.exec(
+            "t.a = 1; t['b'] = 'two'; t[1] = None; t[2] = t",
+            py.builtins.dict(py.kw { t = u })
+        )
         assert.same({ a = 1, b = "two", [2] = u }, u)
         py.exec("del t.a, t['b'], t[2]", py.builtins.dict(py.kw { t = u }))
         assert.same({}, u)
@@ -41,9 +47,15 @@ describe("a table", function()
     end)
 
     it("is a mapping", function()
-        assert.equal("{'a': 1, 'b': 2}", value("dict(sorted(t.items()))", { t = { a = 1, b = 2 } }))
+        assert.equal(
+            "{'a': 1, 'b': 2}",
+            value("dict(sorted(t.items()))", { t = { a = 1, b = 2 } })
+        )
         assert.equal("[1]", value("t.values()", { t = { a = 1 } }))
-        assert.equal("(1, None, 5)", value("t.get('a'), t.get('b'), t.get('b', 5)", { t = { a = 1 } }))
+        assert.equal(
+            "(1, None, 5)",
+            value("t.get('a'), t.get('b'), t.get('b', 5)", { t = { a = 1 } })
+        )
         assert.equal("(True, False)", value("'a' in t, 'b' in t", { t = { a = 1 } }))
         assert.equal("{'a': 1}", value("dict(t)", { t = { a = 1 } }))
         assert.equal("{'a': 1}", value("(lambda **k: k)(**t)", { t = { a = 1 } }))
@@ -175,7 +187,10 @@ describe("a function", function()
         assert.equal("AttributeError: 'moonlet.LuaFunction' object has no attribute 'x'",
             fails("f.x", { f = print }))
         assert.equal("False", value("hasattr(f, 'x')", { f = print }))
-        assert.matches("^attempt to get length of a function value", fails("len(f)", { f = print }))
+        assert.matches(
+            "^attempt to get length of a function value",
+            fails("len(f)", { f = print })
+        )
     end)
 
     it("works for both languages after a switch in its middle", function()
@@ -313,7 +328,10 @@ describe("in another thread than that of the Lua state", function()
         local new, started = moonlet.greenlet(print), moonlet.greenlet(support.pause)
         started:switch()
         for _, g in ipairs { new, started } do
-            assert.matches("^error: Cannot switch to a different thread", thread.run(thread.switch, g))
+            assert.matches(
+                "^error: Cannot switch to a different thread",
+                thread.run(thread.switch, g)
+            )
         end
     end)
 end)

@@ -154,7 +154,8 @@ describe("what it exits with:", function()
     end)
 
     it("1 after a Lua error that passed through Python, with both", function()
-        local output, status = run("-e", sys .. "py.eval 'lambda f: f()' (function() error 'oops' end)")
+        local code = "py.eval 'lambda f: f()' (function() error 'oops' end)"
+        local output, status = run("-e", sys .. code)
         assert.equal(1, status)
         assert.matches("in <main chunk>\n.*in <lambda>\n.*moonlet.LuaError: .*:1: oops\n$", output)
     end)
@@ -236,7 +237,13 @@ describe("--python", function()
     end)
 
     it("says what is wrong with others, even if nothing uses Python", function()
-        fails("moonlet: python '/nosuch': No such file or directory\n", 1, "--python=/nosuch", "-e", "")
+        fails(
+            "moonlet: python '/nosuch': No such file or directory\n",
+            1,
+            "--python=/nosuch",
+            "-e",
+            ""
+        )
         fails(
             "moonlet: python '/etc': an interpreter or a virtual environment expected "
                 .. "%(/etc/bin/python: No such file or directory%)\n",

@@ -140,7 +140,8 @@ describe("the end of a greenlet", function()
     it("passes SystemExit and KeyboardInterrupt, too", function()
         is("['SystemExit: 3', 'KeyboardInterrupt: ']", [[
             def f(e): raise e
-            result = [error_of(greenlet(f).switch, e) for e in (SystemExit(3), KeyboardInterrupt())]
+            exits = SystemExit(3), KeyboardInterrupt()
+            result = [error_of(greenlet(f).switch, e) for e in exits]
         ]])
     end)
 end)
@@ -265,7 +266,8 @@ describe("run", function()
     end)
 
     it("is not for main greenlets", function()
-        is("['AttributeError: run', 'AttributeError: Main greenlets do not have a run attribute.']", [[
+        is("['AttributeError: run', "
+            .. "'AttributeError: Main greenlets do not have a run attribute.']", [[
             root = main
             while root.parent:
                 root = root.parent
@@ -509,7 +511,8 @@ describe("in other threads", function()
     end)
 
     it("cannot be switched to", function()
-        is("[True, 'error: cannot switch to a different thread (which happens to have exited)']", [[
+        is("[True, "
+            .. "'error: cannot switch to a different thread (which happens to have exited)']", [[
             event, ready, there = threading.Event(), threading.Event(), []
             def f():
                 g = greenlet(getcurrent().switch)

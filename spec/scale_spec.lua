@@ -211,11 +211,14 @@ describe("moonlet.config.lanes", function()
     end)
 
     it("is warned about if MOONLET_LANES is bad", function()
+        if support.hostile then
+            return -- has one lane, whatever is asked for
+        end
         for _, value in ipairs { "0", "x", "16385", "1.5" } do
             local output, status = child(value, "print(moonlet.config.lanes)")
             assert.equal(
-                "moonlet: MOONLET_LANES: integer from 1 to 16384 expected, got '" .. value .. "'\n",
-                output:match "^[^\n]*\n"
+                "moonlet: MOONLET_LANES: integer from 1 to 16384 expected, got '" .. value .. "'",
+                output:match "^[^\n]*"
             )
             assert.equal(0, status)
         end

@@ -187,8 +187,8 @@ class Writer:
     def statement(self, indent, depth):
         emit = lambda text: self.lines.append("    " * indent + text)  # noqa: E731
         kinds = ["switch"] * 6 + ["spawn"] * 5 + [
-            "throw", "drop", "drop", "state", "adopt", "sorted", "map", "generator", "deep", "self",
-            "raise", "return", "context"]
+            "throw", "drop", "drop", "state", "adopt", "sorted", "map", "generator", "deep",
+            "self", "raise", "return", "context"]
         if depth < 3:
             kinds += ["try", "try", "finally", "with", "loop", "handler", "handler"]
         kind = self.random.choice(kinds)

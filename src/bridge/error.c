@@ -73,12 +73,12 @@ void ml_error_push(lua_State *L, ml_world *w) {
         return;
     }
     PyObject *value = PyObject_GetAttrString(exception, "value");
-    if (!value) PyErr_Clear();
-    if (value) {
-        ml_to_lua_steal(L, w, value);
-    } else {
-        lua_pushnil(L);
+    if (!value) { /* raised by Python code: raise LuaError("message") */
+        PyErr_Clear();
+        PyObject *args = ((PyBaseExceptionObject *)exception)->args;
+        value = Py_NewRef(PyTuple_GET_SIZE(args) == 1 ? PyTuple_GET_ITEM(args, 0) : exception);
     }
+    ml_to_lua_steal(L, w, value);
     remember(L, w, exception, true);
 }
 

@@ -148,7 +148,12 @@ static PyObject *class_name(PyTypeObject *type) {
 /* Exceptions as Python's last line of a traceback has them, all else as str(). */
 static PyObject *text(PyObject *o) {
     PyObject *s = PyObject_Str(o);
-    if (!s || !PyExceptionInstance_Check(o)) return s;
+    if (!PyExceptionInstance_Check(o)) return s;
+    if (!s) { /* as Python/pythonrun.c does: an error must not hide the error */
+        PyErr_Clear();
+        s = PyUnicode_FromString("<exception str() failed>");
+        if (!s) return NULL;
+    }
     PyObject *name = class_name(Py_TYPE(o));
     PyObject *line = name;
     if (name && PyUnicode_GET_LENGTH(s)) {
