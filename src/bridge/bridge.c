@@ -97,6 +97,13 @@ static ml_greenlet *create(lua_State *L, ml_body body, ml_greenlet *parent) {
     return NULL;
 }
 
+static void closed(ml_parcel *parcel) {
+    ml_greenlet *origin = parcel->origin;
+    PyErr_SetString(PyExc_RuntimeError, "the Lua state is closed");
+    ml_py_pack_error(parcel);
+    parcel->origin = origin;
+}
+
 const ml_lua_bridge ml_bridge = {
     .create = create,
     .is_foreign = is_foreign,
@@ -105,6 +112,7 @@ const ml_lua_bridge ml_bridge = {
     .throwable = throwable,
     .is_exit = is_exit,
     .handler = ml_error_handler,
+    .closed = closed,
     .forget_error = ml_error_forget,
     .index = ml_pyproxy_index,
     .newindex = ml_pyproxy_newindex,
@@ -148,7 +156,7 @@ static int import_parcel(ml_parcel *parcel) {
 /* Inside a Lua finalizer the collector stands still, and would while its stack is left. */
 static bool may_switch(const ml_greenlet *current) {
     const ml_activation *a = current->lua;
-    return !a || a->world->closed || lua_gc(a->L, LUA_GCISRUNNING) != -1;
+    return !a || a->world->closed || a->world->closing || lua_gc(a->L, LUA_GCISRUNNING) != -1;
 }
 
 /* ------------------------------------------------------------------------------------- opening */

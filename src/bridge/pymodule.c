@@ -36,27 +36,34 @@ static int import(lua_State *L) {
 
 /* ------------------------------------------------------------------------------ eval and exec */
 
-/* The code at 1, named after the Lua line that brings it, so that tracebacks say where it is
-   from; with line 1 of the code as line 1. */
-static PyObject *run(lua_State *L, ml_world *w, int start) {
-    PyObject *globals;
-    if (lua_isnoneornil(L, 2)) {
-        PyObject *main = PyImport_AddModule("__main__"); /* borrowed */
-        globals = main ? Py_NewRef(PyModule_GetDict(main)) : NULL;
-    } else {
-        globals = ml_to_python(L, w, 2);
-        if (globals && !PyDict_Check(globals)) {
-            PyErr_Format(PyExc_TypeError, "globals must be a dict, not %s",
-                         Py_TYPE(globals)->tp_name);
-            Py_CLEAR(globals);
-        }
-    }
-    if (!globals) return NULL;
-    if (PyDict_GetItemString(globals, "__builtins__") == NULL &&
-        PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) != 0) {
-        Py_DECREF(globals);
+/* Statements without the indentation of their first line, as it comes from a long string in
+   indented Lua code: a copy to be freed with PyMem_Free. NULL: MemoryError is set. */
+static char *dedent(const char *code) {
+    char *copy = PyMem_Malloc(strlen(code) + 1);
+    if (!copy) {
+        PyErr_NoMemory();
         return NULL;
     }
+    const char *first = code + strspn(code, " \t\r\n"); /* of the first line that is not blank */
+    const char *indent = first;
+    while (indent > code && (indent[-1] == ' ' || indent[-1] == '\t')) indent--;
+    size_t width = (size_t)(first - indent);
+    char *to = copy;
+    for (const char *line = code; *line;) {
+        if (strncmp(line, indent, width) == 0) line += width;
+        size_t length = strcspn(line, "\n");
+        length += line[length] == '\n';
+        memcpy(to, line, length);
+        to += length;
+        line += length;
+    }
+    *to = '\0';
+    return copy;
+}
+
+/* The code at 1, compiled; named after the Lua line that brings it, so that tracebacks say where
+   it is from. Line 1 of the code is line 1. */
+static PyObject *compile(lua_State *L, int start) {
     lua_Debug ar;
     char name[LUA_IDSIZE + 40] = "<lua>";
     if (lua_getstack(L, 1, &ar) && lua_getinfo(L, "Sl", &ar) && ar.currentline > 0) {
@@ -65,9 +72,38 @@ static PyObject *run(lua_State *L, ml_world *w, int start) {
         snprintf(name, sizeof name, "<python at %s:%d>", slash ? slash + 1 : ar.short_src,
                  ar.currentline);
     }
-    PyObject *code = Py_CompileString(lua_tostring(L, 1), name, start);
-    PyObject *result = code ? PyEval_EvalCode(code, globals, globals) : NULL;
-    Py_XDECREF(code);
+    const char *code = lua_tostring(L, 1);
+    if (start == Py_eval_input)
+        return Py_CompileString(code + strspn(code, " \t\r\n"), name, start);
+    char *statements = dedent(code);
+    PyObject *compiled = statements ? Py_CompileString(statements, name, start) : NULL;
+    PyMem_Free(statements);
+    return compiled;
+}
+
+/* The dict at 2, or that of __main__: a new reference or NULL. */
+static PyObject *get_globals(lua_State *L, ml_world *w) {
+    if (lua_isnoneornil(L, 2)) {
+        PyObject *main = PyImport_AddModule("__main__"); /* borrowed */
+        return main ? Py_NewRef(PyModule_GetDict(main)) : NULL;
+    }
+    PyObject *globals = ml_to_python(L, w, 2);
+    if (!globals || PyDict_Check(globals)) return globals;
+    PyErr_Format(PyExc_TypeError, "globals must be a dict, not %s", Py_TYPE(globals)->tp_name);
+    Py_DECREF(globals);
+    return NULL;
+}
+
+static PyObject *run(lua_State *L, ml_world *w, int start) {
+    PyObject *globals = get_globals(L, w);
+    if (!globals) return NULL;
+    PyObject *result = NULL;
+    if (PyDict_GetItemString(globals, "__builtins__") ||
+        PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0) {
+        PyObject *code = compile(L, start);
+        if (code) result = PyEval_EvalCode(code, globals, globals);
+        Py_XDECREF(code);
+    }
     Py_DECREF(globals);
     return result;
 }

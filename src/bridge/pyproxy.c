@@ -11,6 +11,8 @@ static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex
 
 /* ---------------------------------------------------------------------------------- identity */
 
+static void decref(void *o) { Py_DECREF((PyObject *)o); }
+
 void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
     if (lua_rawgetp(L, -1, o) == LUA_TUSERDATA) {
@@ -23,7 +25,7 @@ void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o) {
     }
     lua_pop(L, 1);
     ml_handle *h = ml_handle_push(L, w, &proxy_tag);
-    h->pointer = Py_NewRef(o);
+    ml_handle_set(h, Py_NewRef(o), decref);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, o);
     lua_remove(L, -2);
@@ -47,8 +49,6 @@ static PyObject *check(lua_State *L, const ml_world *w, int index) {
     luaL_typeerror(L, index, "Python object");
     return NULL;
 }
-
-static void decref(void *o) { Py_DECREF((PyObject *)o); }
 
 static int collect(lua_State *L) {
     ml_handle_collect(L, decref);

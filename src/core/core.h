@@ -139,6 +139,10 @@ void ml_greenlet_init(ml_greenlet *g, void *owner, ml_greenlet *parent, ml_body 
    another thread the callers see to it that nobody else does the same (the GIL does). */
 void ml_greenlet_fini(ml_greenlet *g);
 
+/* The suspended `g` will never run again, nor be unwound: it is dead, its stack is dropped with all
+   that its frames refer to. Called by the thread of `g`. */
+void ml_greenlet_abandon(ml_greenlet *g);
+
 bool ml_is_main(const ml_greenlet *g);
 
 /* ML_ECYCLE, ML_EMAIN or ML_ETHREAD if refused. */

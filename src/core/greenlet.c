@@ -43,6 +43,13 @@ void ml_greenlet_fini(ml_greenlet *g) {
     if (parent) ml_the_hooks.release(parent);
 }
 
+void ml_greenlet_abandon(ml_greenlet *g) {
+    ml_lanes *lanes = &g->thread->lanes;
+    if (g->saved) ml_lane_forget(lanes, g);
+    ml_lane_leave(lanes, g);
+    g->state = ML_DEAD;
+}
+
 bool ml_is_main(const ml_greenlet *g) { return g->state != ML_NEW && !g->lane; }
 
 ml_thread *ml_greenlet_thread(const ml_greenlet *g) {

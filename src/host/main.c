@@ -244,8 +244,10 @@ static int protected_main(lua_State *L) {
     if (c->python) { /* asked for, so started, and wrong ones are reported, at once */
         lua_getglobal(L, "require");
         lua_pushliteral(L, "moonlet");
-        if (call(L, c, 1) != LUA_OK) return 0;
-        lua_settop(L, 0);
+        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+            c->status = ml_report_error(L, program);
+            return 0;
+        }
     }
     if (c->version) print_version();
     if (!c->no_environment && !run_init(L, c)) return 0;
@@ -279,7 +281,8 @@ int main(int argc, char **argv) {
     lua_pushcfunction(L, protected_main);
     lua_pushlightuserdata(L, &c);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) c.status = ml_report_error(L, program);
-    signal(SIGINT, SIG_DFL); /* from here on it ends the program, threads that are waited for too */
+    signal(SIGINT,
+           SIG_DFL); /* from here on it ends the program, threads that are waited for too */
     moonlet_close(L);
     lua_close(L);
     moonlet_finish();

@@ -47,14 +47,14 @@ static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
 /* Runs the function at index 1 of the greenlet's Lua thread. */
 static void body(ml_greenlet *g, ml_parcel *parcel) {
     ml_lthread *t = g->lua_threads;
+    if (!t || t->world->closed) {
+        ml_discard(parcel);
+        ml_the_bridge->closed(parcel);
+        return;
+    }
     lua_State *L = t->L;
     ml_world *w = t->world;
     ml_activation base = {L, w, NULL, g, 0, true};
-    if (w->closed) {
-        ml_discard(parcel);
-        *parcel = pack(L, w, 0);
-        return;
-    }
     g->lua = &base;
     ml_push_handler(L);
     lua_insert(L, 1);
@@ -67,6 +67,8 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
 }
 
 /* ----------------------------------------------------------------------------------- values */
+
+static void release(void *g) { ml_the_hooks.release(g); }
 
 ml_greenlet *ml_lgreenlet_test(lua_State *L, int index) {
     const ml_handle *h = ml_handle_at(L, index);
@@ -85,17 +87,19 @@ void ml_lgreenlet_push(lua_State *L, ml_world *w, ml_greenlet *g) {
     luaL_checkstack(L, 4, NULL);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
     if (lua_rawgetp(L, -1, g) == LUA_TUSERDATA) {
-        lua_remove(L, -2);
-        return;
+        /* While a state is closed, its finalized userdata are still here. */
+        const ml_handle *old = lua_touserdata(L, -1);
+        if (!old->dead_since) {
+            lua_remove(L, -2);
+            return;
+        }
     }
     lua_pop(L, 2);
     ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
     ml_the_hooks.retain(g);
-    h->pointer = g;
+    ml_handle_set(h, g, release);
     remember(L, g);
 }
-
-static void release(void *g) { ml_the_hooks.release(g); }
 
 static int collect(lua_State *L) {
     ml_handle_collect(L, release);
@@ -116,8 +120,8 @@ static ml_greenlet *check(lua_State *L, int index) { return check_handle(L, inde
 
 /* Inside a finalizer (Lua 5.4: GCTM in lgc.c) the collector is stopped, and would stay so while
    the finalizer is suspended. lua_gc then refuses every request with -1. */
-static void check_may_leave(lua_State *L) {
-    if (lua_gc(L, LUA_GCISRUNNING) == -1) {
+static void check_may_leave(lua_State *L, const ml_world *w) {
+    if (lua_gc(L, LUA_GCISRUNNING) == -1 && !w->closing) {
         luaL_error(L, "cannot switch to another greenlet inside a finalizer (__gc)");
     }
 }
@@ -125,7 +129,7 @@ static void check_may_leave(lua_State *L) {
 /* Switches to `g` with a parcel of L's topmost values. */
 static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parcel) {
     if (w->closed) return luaL_error(L, "the Lua state is closed");
-    check_may_leave(L);
+    check_may_leave(L, w);
     if (w->deferred_count) ml_world_drain(w);
     int result = ml_switch(g, parcel);
     if (__builtin_expect(result != 0, 0)) {
@@ -294,7 +298,7 @@ static int new (lua_State *L) {
     ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
     ml_greenlet *g = w->bridge->create(L, foreign ? NULL : body, parent);
     if (!g) return luaL_error(L, "not enough memory");
-    h->pointer = g;
+    ml_handle_set(h, g, release);
     if (!foreign) {
         ml_lthread *t = ml_lthread_new(w, g);
         if (!t) return luaL_error(L, "not enough memory");

@@ -9,6 +9,8 @@ static const char world_key;   /* registry[&world_key]: userdata with a pointer 
 static const char handler_key; /* registry[&handler_key]: the message handler */
 static const char threads_key; /* registry[&threads_key][light userdata L] = thread L */
 
+const ml_lua_bridge *ml_the_bridge;
+
 /* ------------------------------------------------------------------------- open and close */
 
 static int collect_world(lua_State *L) {
@@ -57,7 +59,7 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     *slot = w;
     w->service = service;
     w->thread = thread;
-    w->bridge = bridge;
+    w->bridge = ml_the_bridge = bridge;
     w->users = 1;
     w->epoch = 1;
     w->last_value = LUA_NOREF;
@@ -82,30 +84,45 @@ void ml_world_release(ml_world *w) {
     free(w);
 }
 
-/* Ends all greenlets that are suspended in Lua: their stacks refer to a state that is about to be
-   freed. Each is tried once; without memory for the list, none. */
-static void end_greenlets(ml_world *w) {
+static bool can_end(const ml_world *w, const ml_greenlet *g) {
+    return g->state == ML_ACTIVE && g->thread == w->thread && g != ml_current();
+}
+
+/* Does `act` to each greenlet that is suspended in Lua. Without memory for a list of them, to
+   none. Returns how many there were. */
+static size_t for_each_suspended(ml_world *w, void (*act)(ml_greenlet *)) {
     size_t count = 0;
-    for (ml_lthread *t = w->busy; t; t = t->next) count++;
+    for (const ml_lthread *t = w->busy; t; t = t->next) count += can_end(w, t->greenlet);
     ml_greenlet **all = count ? malloc(count * sizeof *all) : NULL;
-    if (!all) return;
-    count = 0;
-    for (ml_lthread *t = w->busy; t; t = t->next) {
-        all[count++] = t->greenlet;
+    if (!all) return 0;
+    size_t n = 0;
+    for (const ml_lthread *t = w->busy; t; t = t->next) {
+        if (!can_end(w, t->greenlet)) continue;
+        all[n++] = t->greenlet;
         ml_the_hooks.retain(t->greenlet);
     }
-    for (size_t i = 0; i < count; i++) {
-        ml_greenlet *g = all[i];
-        if (g->state == ML_ACTIVE && g->thread == w->thread && g != ml_current()) {
-            ml_the_hooks.end(g);
-        }
-        ml_the_hooks.release(g);
+    for (size_t i = 0; i < n; i++) {
+        if (can_end(w, all[i])) act(all[i]);
+        ml_the_hooks.release(all[i]);
     }
     free(all);
+    return n;
+}
+
+/* What is ended may make others on its way. */
+enum { ATTEMPTS = 3 };
+
+static void end_greenlets(ml_world *w) {
+    w->closing = true;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        if (for_each_suspended(w, ml_the_hooks.end) == 0) break;
+    }
+    for_each_suspended(w, ml_greenlet_abandon);
+    w->closing = false;
 }
 
 void ml_world_close(ml_world *w) {
-    if (w->closed) return;
+    if (w->closed || w->closing) return;
     if (ml_this_thread_or_null() == w->thread) end_greenlets(w);
     w->bridge->forget_error(w);
     w->closed = true;
@@ -135,7 +152,7 @@ void ml_world_defer(ml_world *w, void (*function)(void *), void *argument) {
 }
 
 void ml_world_drain(ml_world *w) {
-    if (!w->deferred_count) return;
+    if (!w->deferred_count || w->closing) return;
     w->epoch++;
     while (w->deferred_count) {
         ml_deferred d = w->deferred[--w->deferred_count];
@@ -156,6 +173,12 @@ ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {
     return h;
 }
 
+void ml_handle_set(ml_handle *h, void *pointer, void (*release)(void *)) {
+    h->pointer = pointer;
+    h->listed = h->world->closing;
+    if (h->listed) ml_world_defer(h->world, release, pointer);
+}
+
 void ml_push_identity_table(lua_State *L) {
     lua_newtable(L);
     lua_createtable(L, 0, 1);
@@ -166,7 +189,7 @@ void ml_push_identity_table(lua_State *L) {
 
 void ml_handle_collect(lua_State *L, void (*release)(void *)) {
     ml_handle *h = ml_handle_at(L, 1);
-    if (!h || !h->pointer || h->dead_since) return;
+    if (!h || !h->pointer || h->dead_since || h->listed) return;
     h->dead_since = h->world->epoch;
     ml_world_defer(h->world, release, h->pointer);
 }

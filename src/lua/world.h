@@ -35,6 +35,8 @@ typedef struct ml_lua_bridge {
     bool (*is_exit)(lua_State *L);
     /* The message handler at the base of greenlets and calls; its upvalue is the world. */
     lua_CFunction handler;
+    /* Makes a parcel for a greenlet that cannot start because its Lua state is closed: an error. */
+    void (*closed)(ml_parcel *parcel);
     /* Forgets w->last_exception. */
     void (*forget_error)(ml_world *w);
     /* Attribute access for what lgreenlet does not know; as metamethods. */
@@ -52,6 +54,7 @@ struct ml_world {
     lua_State *service; /* a thread that runs nothing and has free stack slots */
     ml_thread *thread;  /* the OS thread it belongs to */
     const ml_lua_bridge *bridge;
+    bool closing; /* its greenlets are being ended */
     bool closed;
     size_t users;          /* the state itself, and references from outside of it */
     ml_deferred *deferred; /* what must wait until no finalizer runs */
@@ -76,6 +79,7 @@ typedef struct ml_handle {
     ml_world *world;
     uint64_t dead_since; /* 0, or the world's epoch when it was finalized */
     unsigned lookups;    /* for the room: how often it was asked for a method */
+    bool listed;         /* released by the world when it is closed, not by a finalizer */
 } ml_handle;
 
 /* Pushes a userdata with this tag that stands for nothing yet, with the metatable that is in the
@@ -86,11 +90,17 @@ ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag);
    Lua error. */
 void ml_push_identity_table(lua_State *L);
 
+/* Lets the handle stand for `pointer`, a reference that it takes over. Lua finalizes no userdata
+   that are made while a state closes: the world releases those. */
+void ml_handle_set(ml_handle *h, void *pointer, void (*release)(void *));
+
 /* As __gc: defers `release` of what it stands for. */
 void ml_handle_collect(lua_State *L, void (*release)(void *));
 
 static inline void *ml_handle_get(const ml_handle *h) {
-    return h->dead_since && h->dead_since != h->world->epoch ? NULL : h->pointer;
+    if (__builtin_expect(!h->dead_since && !h->listed, 1)) return h->pointer;
+    return h->listed ? (h->world->closed ? NULL : h->pointer)
+                     : (h->dead_since == h->world->epoch ? h->pointer : NULL);
 }
 
 /* The value at `index` if it is a userdata as large as a handle, else NULL. Only a tag, compared
@@ -129,8 +139,9 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge);
 /* The world of `L`, or NULL. */
 ml_world *ml_world_get(lua_State *L);
 
-/* Ends the greenlets that are suspended in Lua, then everything that was deferred. Called before
-   the state is closed, at the latest by its last finalizer. */
+/* Ends the greenlets that are suspended in Lua, then does everything that was deferred. Called
+   before the state is closed, at the latest by its last finalizer. A greenlet that does not end is
+   abandoned: its stack refers to a state that is about to be freed. */
 void ml_world_close(ml_world *w);
 
 /* One user more or less. */
@@ -164,6 +175,9 @@ static inline void ml_lua_return(const ml_activation *a) { a->greenlet->lua = a-
    200 C calls in each (LUAI_MAXCCALLS); give it back with ml_lthread_free. NULL: out of memory. */
 lua_State *ml_lua_state(ml_world *w, ml_lthread **fresh);
 void ml_lthread_free(ml_lthread *t);
+
+/* What every world has; NULL before the first one. */
+extern const ml_lua_bridge *ml_the_bridge;
 
 /* A thread for `g` from the pool or a new one. NULL: out of memory. */
 ml_lthread *ml_lthread_new(ml_world *w, ml_greenlet *g);

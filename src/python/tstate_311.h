@@ -80,6 +80,7 @@ static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
     ts->datastack_top = top->datastack_top;
     ts->datastack_limit = top->datastack_limit;
     top->datastack_chunk = NULL;
+    top->frame = NULL;
     ts->exc_info = top->exc_info;
     ts->exc_state = top->exc_state;
     top->exc_state.exc_value = NULL;
@@ -103,7 +104,9 @@ static inline void ml_top_finish(PyThreadState *ts) {
 }
 
 static inline void ml_top_drop(ml_top *top) {
-    ml_datastack_free(top->datastack_chunk);
+    /* Frames that were never left may have frame objects, in a traceback say, which point into the
+       data stack: it is leaked with them. */
+    if (!top->frame) ml_datastack_free(top->datastack_chunk);
     top->datastack_chunk = NULL;
     Py_CLEAR(top->context);
     Py_CLEAR(top->exc_state.exc_value);
