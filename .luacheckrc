@@ -1,5 +1,5 @@
 std = "lua54"
-max_line_length = 99
+max_line_length = 120 -- as StyLua
 exclude_files = { "build*/" }
 
 files["spec"] = { std = "+busted" }
