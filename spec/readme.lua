@@ -132,8 +132,8 @@ local function shell(command)
     return printed
 end
 
-source = shell("cd " .. source .. " && pwd"):match "[^\n]+"
-build = shell("cd " .. build .. " && pwd"):match "[^\n]+"
+source = shell("pwd"):match "[^\n]+"
+build = shell('cd "$build" && pwd'):match "[^\n]+"
 
 local function sanitized()
     local file <close> = assert(io.open(build .. "/CMakeCache.txt"))
