@@ -152,24 +152,24 @@ describe("a greenlet", function()
 end)
 
 describe("memory does not grow", function()
-    --- Runs f often enough to see a leak of 100 bytes each time.
-    local function steady(what, count, f)
+    --- Runs f in rounds that are long enough to see a leak of 100 bytes each time. It would show in
+    --- every round; what else grows, by the pace of the collectors, does so only in some.
+    local function steady(what, count, f, bytes)
         it(what, function()
             if support.sanitized then
                 count = count // 20
             end
-            for _ = 1, count // 4 do
-                f()
+            local least = math.huge
+            for _ = 1, 6 do
+                local before = support.resident()
+                for _ = 1, count do
+                    f()
+                end
+                collect()
+                least = math.min(least, support.resident() - before)
             end
-            collect()
-            local before = support.resident()
-            for _ = 1, count do
-                f()
-            end
-            collect()
-            local grown = support.resident() - before
-            local allowed = support.sanitized and 20000 or math.max(1024, count * 64 // 1024)
-            assert.is_true(grown < allowed, grown .. " KiB more")
+            local allowed = support.sanitized and 20000 or count * (bytes or 64) // 1024
+            assert.is_true(least < allowed, least .. " KiB more in every round")
         end)
     end
 
@@ -217,6 +217,7 @@ describe("memory does not grow", function()
         moonlet.greenlet(pause)
         moonlet.greenlet(python_body)
     end)
+    -- What the stack of a greenlet refers to is lost with its thread, but not the stack.
     steady("with greenlets in threads that end", 200, support.python([[
         import threading
         from greenlet import greenlet, getcurrent
@@ -230,5 +231,5 @@ describe("memory does not grow", function()
             t = threading.Thread(target=f)
             t.start()
             t.join()
-    ]]).run)
+    ]]).run, 512)
 end)
