@@ -70,6 +70,7 @@ describe("py.eval and py.exec", function()
 
     it("take no null bytes", function()
         assert.matches("Python code cannot contain null bytes%)$", message(eval, "1\0"))
+        assert.matches("the name of a module cannot contain null bytes%)$", message(py.import, "a\0b"))
     end)
 
     it("exec returns nothing", function()
@@ -118,6 +119,11 @@ describe("a call", function()
             "TypeError: keyword names must be strings, not number",
             message(eval "lambda **k: k", py.kw { 1 })
         )
+    end)
+
+    it("takes keyword arguments only at the end", function()
+        assert.equal("TypeError: py.kw must be the last argument",
+            message(eval "lambda *a: a", py.kw { x = 1 }, 2))
     end)
 
     it("needs a table for py.kw", function()

@@ -28,9 +28,18 @@ static PyObject *import_name(lua_State *L, ml_world *w) {
     return PyImport_ImportModule(lua_tostring(L, 1));
 }
 
+/* The argument 1 is text that C functions of Python can take. */
+static void check_text(lua_State *L, const char *what) {
+    size_t length;
+    const char *text = luaL_checklstring(L, 1, &length);
+    if (strlen(text) != length) {
+        luaL_argerror(L, 1, lua_pushfstring(L, "%s cannot contain null bytes", what));
+    }
+}
+
 /* py.import(name): the module, of a dotted name the last one. */
 static int import(lua_State *L) {
-    luaL_checkstring(L, 1);
+    check_text(L, "the name of a module");
     return value_of(L, import_name);
 }
 
@@ -111,21 +120,15 @@ static PyObject *run(lua_State *L, ml_world *w, int start) {
 static PyObject *run_expression(lua_State *L, ml_world *w) { return run(L, w, Py_eval_input); }
 static PyObject *run_statements(lua_State *L, ml_world *w) { return run(L, w, Py_file_input); }
 
-static void check_code(lua_State *L) {
-    size_t length;
-    const char *code = luaL_checklstring(L, 1, &length);
-    if (strlen(code) != length) luaL_argerror(L, 1, "Python code cannot contain null bytes");
-}
-
 /* py.eval(expression [, globals]): its value. */
 static int eval(lua_State *L) {
-    check_code(L);
+    check_text(L, "Python code");
     return value_of(L, run_expression);
 }
 
 /* py.exec(statements [, globals]) */
 static int exec(lua_State *L) {
-    check_code(L);
+    check_text(L, "Python code");
     value_of(L, run_statements);
     return 0;
 }

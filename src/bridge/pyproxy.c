@@ -200,6 +200,10 @@ static PyObject *call(lua_State *L, ml_world *w, PyObject *callable, int first) 
         }
     }
     for (; done < count; done++) {
+        if (__builtin_expect(ml_is_kw(L, w, first + done), 0)) {
+            PyErr_SetString(PyExc_TypeError, "py.kw must be the last argument");
+            goto end;
+        }
         args[done + 1] = ml_to_python(L, w, first + done);
         if (!args[done + 1]) goto end;
     }
