@@ -124,7 +124,7 @@ int host_refuse(long value) {
     return ML_ELANGUAGE;
 }
 
-static void take_error(ml_parcel *parcel) {
+void ml_hook_take_error(ml_parcel *parcel) {
     ml_parcel refused = *parcel;
     *parcel = host_error(host_pending);
     ml_discard(&refused);
@@ -147,14 +147,14 @@ ml_greenlet *host_new(ml_greenlet *parent, ml_body body, void *data) {
     return create(parent, body, data);
 }
 
-static ml_greenlet *create_main(void) { return fails(false) ? NULL : create(NULL, NULL, NULL); }
+ml_greenlet *ml_hook_create_main(void) { return fails(false) ? NULL : create(NULL, NULL, NULL); }
 
 void host_thread_exit(void) { ml_thread_exit(ml_thread_get()); }
 
 void host_retain(ml_greenlet *g) { host(g)->references++; }
 
 /* Ends `g`, which has one reference. Where there is no memory to switch to it, later. */
-static void end(ml_greenlet *g) {
+void ml_hook_end(ml_greenlet *g) {
     CHECK(ml_set_parent(g, ml_current()) == 0);
     ml_parcel parcel = host_error(HOST_EXIT);
     if (ml_switch(g, &parcel) == ML_ENOMEM) {
@@ -174,7 +174,7 @@ void host_release(ml_greenlet *g) {
             ml_bury(g);
             return;
         }
-        end(g);
+        ml_hook_end(g);
         if (--h->references > 0) return;
         CHECK(g->state == ML_DEAD);
     }
@@ -185,17 +185,21 @@ void host_release(ml_greenlet *g) {
 
 /* ------------------------------------------------------------------------------------ hooks */
 
-static int prepare(ml_greenlet *g) { return host(g)->prepare ? host(g)->prepare(g) : 0; }
+void ml_hook_retain(ml_greenlet *g) { host_retain(g); }
+void ml_hook_release(ml_greenlet *g) { host_release(g); }
+void ml_hook_kill(ml_greenlet *g) { host_release(g); }
 
-static void leave(ml_greenlet *g) { CHECK(g == ml_current()); }
+int ml_hook_prepare(ml_greenlet *g) { return host(g)->prepare ? host(g)->prepare(g) : 0; }
 
-static void enter(ml_greenlet *g) {
+void ml_hook_leave(ml_greenlet *g) { CHECK(g == ml_current()); }
+
+void ml_hook_enter(ml_greenlet *g) {
     CHECK(g == ml_current());
     host_retain(g);
 }
 
-static void run(ml_greenlet *g, ml_parcel *parcel) {
-    enter(g);
+void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
+    ml_hook_enter(g);
     g->body(g, parcel);
     CHECK(!parcel->origin); /* the body has opened what it got */
     parcel->results = true;
@@ -204,15 +208,4 @@ static void run(ml_greenlet *g, ml_parcel *parcel) {
 void host_install(void) {
     real = ml_the_memory;
     ml_the_memory = (ml_memory){allocate, release_memory, map, unmap};
-    ml_the_hooks = (ml_hooks){
-        .retain = host_retain,
-        .release = host_release,
-        .create_main = create_main,
-        .prepare = prepare,
-        .take_error = take_error,
-        .leave = leave,
-        .enter = enter,
-        .run = run,
-        .kill = host_release,
-    };
 }

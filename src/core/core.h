@@ -79,37 +79,48 @@ struct ml_greenlet {
     ml_greenlet *next_kill; /* in the thread's graveyard */
 };
 
-/* Installed once, before the first greenlet, by the room that owns greenlets. */
-typedef struct ml_hooks {
-    /* Counted references to a greenlet. `release` may run arbitrary code. */
-    void (*retain)(ml_greenlet *g);
-    void (*release)(ml_greenlet *g);
-    /* Makes the main greenlet of a new thread, with one reference, which becomes the thread's.
-       NULL: no memory. */
-    ml_greenlet *(*create_main)(void);
-    /* `g` is new and about to be started by the current greenlet: a last chance to refuse. May
-       run arbitrary code, switches too. On failure: ML_ELANGUAGE, the language's error set. */
-    int (*prepare)(ml_greenlet *g);
-    /* Takes the error that `prepare` has set into `parcel`. */
-    void (*take_error)(ml_parcel *parcel);
-    /* Before the stack of `g`, the current greenlet, is left. May not switch. */
-    void (*leave)(ml_greenlet *g);
-    /* On the stack of `g` again. Retains `g`: the current greenlet holds a reference to itself,
-       which passes to the next one's parcel as its `origin`. May not switch. */
-    void (*enter)(ml_greenlet *g);
-    /* On a new stack: does what enter does, then calls g->body with what the language needs
-       around it. */
-    void (*run)(ml_greenlet *g, ml_parcel *parcel);
-    /* `g` lost its last reference while suspended: ends it, and drops the reference that
-       ml_bury was given. */
-    void (*kill)(ml_greenlet *g);
-    /* Throws into the suspended `g` what ends a greenlet, and comes back. */
-    void (*end)(ml_greenlet *g);
-    /* `g` has `lua_threads` and will not use them any more. NULL where there is no Lua. */
-    void (*forget_lua)(ml_greenlet *g);
-} ml_hooks;
+/* ---------------------------------------------------------------------------------- hooks
 
-extern ml_hooks ml_the_hooks;
+   What the room that owns greenlets defines for the core to call, bound when the program is
+   linked: a switch is short enough to feel a call through a pointer. */
+
+/* Counted references to a greenlet. Releasing may run arbitrary code. */
+void ml_hook_retain(ml_greenlet *g);
+void ml_hook_release(ml_greenlet *g);
+
+/* Makes the main greenlet of a new thread, with one reference, which becomes the thread's. NULL:
+   no memory. */
+ml_greenlet *ml_hook_create_main(void);
+
+/* `g` is new and about to be started by the current greenlet: a last chance to refuse. May run
+   arbitrary code, switches too. 0, or ML_ELANGUAGE and the language's error set. */
+int ml_hook_prepare(ml_greenlet *g);
+
+/* Takes the error that ml_hook_prepare has set into `parcel`. */
+void ml_hook_take_error(ml_parcel *parcel);
+
+/* Before the stack of `g`, the current greenlet, is left. May not switch. */
+void ml_hook_leave(ml_greenlet *g);
+
+/* On the stack of `g` again. Retains `g`: the current greenlet holds a reference to itself, which
+   passes to the next one's parcel as its `origin`. May not switch. */
+void ml_hook_enter(ml_greenlet *g);
+
+/* On a new stack: does what ml_hook_enter does, then calls g->body with what the language needs
+   around it. */
+void ml_hook_run(ml_greenlet *g, ml_parcel *parcel);
+
+/* `g` lost its last reference while suspended, and was buried: ends it and drops the reference that
+   ml_bury was given. */
+void ml_hook_kill(ml_greenlet *g);
+
+/* Throws into the suspended `g` what ends a greenlet, and comes back. */
+void ml_hook_end(ml_greenlet *g);
+
+/* `g` has `lua_threads` and will not use them any more. Set by the Lua room where there is one. */
+extern void (*ml_forget_lua)(ml_greenlet *g);
+
+/* -------------------------------------------------------------------------------- functions */
 
 /* The calling thread, made on first use. NULL: no memory. */
 ml_thread *ml_thread_get(void);

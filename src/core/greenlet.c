@@ -23,7 +23,7 @@ void ml_greenlet_init(ml_greenlet *g, void *owner, ml_greenlet *parent, ml_body 
     g->owner = owner;
     g->body = body;
     g->parent = parent;
-    if (parent) ml_the_hooks.retain(parent);
+    if (parent) ml_hook_retain(parent);
 }
 
 void ml_greenlet_fini(ml_greenlet *g) {
@@ -35,12 +35,12 @@ void ml_greenlet_fini(ml_greenlet *g) {
             ml_the_memory.release(g->saved);
         }
     }
-    if (g->lua_threads) ml_the_hooks.forget_lua(g);
+    if (g->lua_threads) ml_forget_lua(g);
     ml_greenlet *parent = g->parent;
     g->parent = NULL;
     g->thread = NULL;
     if (t) ml_thread_unref(t);
-    if (parent) ml_the_hooks.release(parent);
+    if (parent) ml_hook_release(parent);
 }
 
 void ml_greenlet_abandon(ml_greenlet *g) {
@@ -66,9 +66,9 @@ int ml_set_parent(ml_greenlet *g, ml_greenlet *parent) {
     if (!theirs) return ML_EORPHAN;
     if (g->state == ML_ACTIVE && theirs != g->thread) return ML_ETHREAD;
     ml_greenlet *old = g->parent;
-    ml_the_hooks.retain(parent);
+    ml_hook_retain(parent);
     g->parent = parent;
-    if (old) ml_the_hooks.release(old);
+    if (old) ml_hook_release(old);
     return 0;
 }
 
@@ -122,7 +122,7 @@ static void entry(void *arg) {
     arrived(t, NULL);
     ml_parcel parcel = t->parcel;
     parcel.origin = t->origin;
-    ml_the_hooks.run(g, &parcel);
+    ml_hook_run(g, &parcel);
     finish(t, g, &parcel);
 }
 
@@ -248,7 +248,7 @@ static void unstart(ml_thread *t, ml_greenlet *to) {
 
 void ml_bury(ml_greenlet *g) {
     if (g->kill_queued) {
-        ml_the_hooks.release(g);
+        ml_hook_release(g);
         return;
     }
     g->kill_queued = true;
@@ -260,11 +260,11 @@ void ml_bury(ml_greenlet *g) {
 /* Lets the language refuse the new `to`, which `heir` is or has for an ancestor. That may run
    anything: `*changed` tells that `to` is no ancestor any more (it may be gone) or not new. */
 static int prepare(const ml_greenlet *heir, ml_greenlet *to, bool *changed) {
-    ml_the_hooks.retain(to);
-    int result = ml_the_hooks.prepare(to);
+    ml_hook_retain(to);
+    int result = ml_hook_prepare(to);
     while (heir && heir != to) heir = heir->parent;
     *changed = !heir || to->state != ML_NEW;
-    ml_the_hooks.release(to);
+    ml_hook_release(to);
     return result;
 }
 
@@ -312,17 +312,17 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
         return 0;
     }
     t->parcel = *parcel;
-    ml_the_hooks.leave(from);
+    ml_hook_leave(from);
     result = jump(t, from, to);
     if (__builtin_expect(result != 0, 0)) {
         if (started) unstart(t, to);
-        ml_the_hooks.enter(from);
-        ml_the_hooks.release(from);
+        ml_hook_enter(from);
+        ml_hook_release(from);
         return result;
     }
     *parcel = t->parcel;
     parcel->origin = t->origin;
-    ml_the_hooks.enter(from);
+    ml_hook_enter(from);
     return 0;
 }
 
@@ -330,8 +330,8 @@ void ml_settle(ml_parcel *parcel) {
     ml_greenlet *origin = parcel->origin;
     if (!origin) return;
     parcel->origin = NULL;
-    if (origin->lua_threads && origin->state == ML_DEAD) ml_the_hooks.forget_lua(origin);
-    ml_the_hooks.release(origin);
+    if (origin->lua_threads && origin->state == ML_DEAD) ml_forget_lua(origin);
+    ml_hook_release(origin);
 }
 
 void ml_discard(ml_parcel *parcel) {
@@ -350,7 +350,7 @@ _Noreturn static void finish(ml_thread *t, ml_greenlet *g, ml_parcel *parcel) {
         /* Prepared while `g` is still alive, since that may run arbitrary code. */
         bool changed;
         bool refused = prepare(g, to, &changed) != 0;
-        if (refused) ml_the_hooks.take_error(parcel);
+        if (refused) ml_hook_take_error(parcel);
         if (changed) {
             to = g->parent;
         } else if (refused) {
@@ -363,7 +363,7 @@ _Noreturn static void finish(ml_thread *t, ml_greenlet *g, ml_parcel *parcel) {
     if (g->saved) ml_lane_forget(&t->lanes, g);
     g->state = ML_DEAD;
     t->parcel = *parcel;
-    ml_the_hooks.leave(g);
+    ml_hook_leave(g);
     jump(t, g, to);
     abort(); /* not reached: nobody can switch to the dead */
 }

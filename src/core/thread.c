@@ -5,7 +5,7 @@
 
 _Thread_local ml_thread *ml_this_thread __attribute__((tls_model("initial-exec")));
 
-ml_hooks ml_the_hooks;
+void (*ml_forget_lua)(ml_greenlet *g);
 
 static ml_thread *create(void) {
     ml_thread *t = ml_the_memory.allocate(sizeof *t);
@@ -15,12 +15,12 @@ static ml_thread *create(void) {
     t->transfer_map = ml_the_memory.map(TRANSFER_SIZE, TRANSFER_GUARD);
     if (!t->transfer_map) goto no_map;
     ml_this_thread = t; /* create_main may ask who is current: nobody yet */
-    t->main = ml_the_hooks.create_main();
+    t->main = ml_hook_create_main();
     if (!t->main) goto no_main;
     t->main->thread = t;
     t->main->state = ML_ACTIVE;
     t->current = t->main;
-    ml_the_hooks.retain(t->main); /* as the current one; the first reference is the thread's */
+    ml_hook_retain(t->main); /* as the current one; the first reference is the thread's */
     return t;
 
 no_main:
@@ -55,7 +55,7 @@ void ml_thread_drain(ml_thread *t) {
     while (g) {
         ml_greenlet *next = g->next_kill;
         g->kill_queued = false;
-        ml_the_hooks.kill(g);
+        ml_hook_kill(g);
         g = next;
     }
 }
@@ -76,8 +76,8 @@ void ml_thread_exit(ml_thread *t) {
     ml_greenlet *main = t->main;
     t->main = t->current = NULL;
     main->state = ML_DEAD;
-    if (!standing) ml_the_hooks.release(main); /* as the current one */
-    ml_the_hooks.release(main);
+    if (!standing) ml_hook_release(main); /* as the current one */
+    ml_hook_release(main);
     ml_thread_unref(t);
 }
 

@@ -68,7 +68,7 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
 
 /* ----------------------------------------------------------------------------------- values */
 
-static void release(void *g) { ml_the_hooks.release(g); }
+static void release(void *g) { ml_hook_release(g); }
 
 ml_greenlet *ml_lgreenlet_test(lua_State *L, int index) {
     const ml_handle *h = ml_handle_at(L, index);
@@ -96,7 +96,7 @@ void ml_lgreenlet_push(lua_State *L, ml_world *w, ml_greenlet *g) {
     }
     lua_pop(L, 2);
     ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
-    ml_the_hooks.retain(g);
+    ml_hook_retain(g);
     ml_handle_set(h, g, release);
     remember(L, g);
 }

@@ -63,7 +63,7 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     w->users = 1;
     w->epoch = 1;
     w->last_value = LUA_NOREF;
-    ml_the_hooks.forget_lua = ml_lua_forget;
+    ml_forget_lua = ml_lua_forget;
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
     w->main = lua_tothread(L, -1);
     lua_pop(L, 1);
@@ -99,11 +99,11 @@ static size_t for_each_suspended(ml_world *w, void (*act)(ml_greenlet *)) {
     for (const ml_lthread *t = w->busy; t; t = t->next) {
         if (!can_end(w, t->greenlet)) continue;
         all[n++] = t->greenlet;
-        ml_the_hooks.retain(t->greenlet);
+        ml_hook_retain(t->greenlet);
     }
     for (size_t i = 0; i < n; i++) {
         if (can_end(w, all[i])) act(all[i]);
-        ml_the_hooks.release(all[i]);
+        ml_hook_release(all[i]);
     }
     free(all);
     return n;
@@ -115,7 +115,7 @@ enum { ATTEMPTS = 3 };
 static void end_greenlets(ml_world *w) {
     w->closing = true;
     for (int i = 0; i < ATTEMPTS; i++) {
-        if (for_each_suspended(w, ml_the_hooks.end) == 0) break;
+        if (for_each_suspended(w, ml_hook_end) == 0) break;
     }
     for_each_suspended(w, ml_greenlet_abandon);
     w->closing = false;

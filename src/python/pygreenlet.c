@@ -9,7 +9,6 @@ PyObject *ml_PyExc_GreenletError;
 
 extern PyMethodDef ml_pyswitch_methods[];
 extern const ml_body ml_py_body;
-void ml_pyswitch_init(void);
 
 static inline ml_pygreenlet *impl(PyObject *self) { return ((PyGreenlet *)self)->pimpl; }
 
@@ -132,7 +131,7 @@ static void end(PyObject *self) {
         Py_INCREF(self);
         ml_bury(g);
     } else {
-        ml_py_kill(g);
+        ml_hook_end(g);
         if (Py_REFCNT(self) == 1 && active(g)) {
             Py_INCREF(self); /* leaked, with its stack */
             complain(self);
@@ -334,7 +333,6 @@ int ml_pygreenlet_init(void) {
         return -1;
     }
     ml_PyExc_GreenletError = error;
-    ml_pyswitch_init();
     ml_datastack_init();
     return 0;
 }

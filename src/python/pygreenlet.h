@@ -37,7 +37,7 @@ static inline ml_greenlet *ml_py_core(PyObject *greenlet) {
 /* The object that carries `g` (borrowed). */
 static inline PyObject *ml_py_object(const ml_greenlet *g) { return g->owner; }
 
-/* Readies the type and the exceptions, installs the core's hooks. 0, or -1 with an exception. */
+/* Readies the type and the exceptions. 0, or -1 with an exception. */
 int ml_pygreenlet_init(void);
 
 /* A new greenlet with a body in C (new reference), or NULL with an exception. Its parent is
@@ -52,9 +52,6 @@ ml_greenlet *ml_py_current(void);
 
 /* Raises what `code` (ML_E...) of a switch to `g` says, in greenlet's words. */
 void ml_py_raise(int code, const ml_greenlet *g);
-
-/* `g` lost its last reference while suspended in this thread: throws GreenletExit into it. */
-void ml_py_kill(ml_greenlet *g);
 
 /* ---------------------------------------------------------------------------------- parcels
 

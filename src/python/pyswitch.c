@@ -193,19 +193,19 @@ PyMethodDef ml_pyswitch_methods[] = {
 
 /* ------------------------------------------------------------------------------------ hooks */
 
-static void retain(ml_greenlet *g) { Py_INCREF(ml_py_object(g)); }
-static void release(ml_greenlet *g) { Py_DECREF(ml_py_object(g)); }
+void ml_hook_retain(ml_greenlet *g) { Py_INCREF(ml_py_object(g)); }
+void ml_hook_release(ml_greenlet *g) { Py_DECREF(ml_py_object(g)); }
 
-static void leave(ml_greenlet *g) {
+void ml_hook_leave(ml_greenlet *g) {
     if (g->state != ML_DEAD) ml_top_save(ml_tstate(), &impl(g)->top);
 }
 
-static void enter(ml_greenlet *g) {
+void ml_hook_enter(ml_greenlet *g) {
     ml_top_load(ml_tstate(), &impl(g)->top);
     Py_INCREF(ml_py_object(g));
 }
 
-static void run(ml_greenlet *g, ml_parcel *parcel) {
+void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     ml_base base;
     ml_top_start(ml_tstate(), &impl(g)->top, &base);
     Py_INCREF(ml_py_object(g));
@@ -213,7 +213,7 @@ static void run(ml_greenlet *g, ml_parcel *parcel) {
     ml_top_finish(ml_tstate());
 }
 
-static void take_error(ml_parcel *parcel) {
+void ml_hook_take_error(ml_parcel *parcel) {
     ml_parcel old = *parcel;
     ml_py_pack_error(parcel);
     ml_discard(&old);
@@ -268,7 +268,7 @@ static void python_body(ml_greenlet *g, ml_parcel *parcel) {
 
 const ml_body ml_py_body = python_body;
 
-static int prepare(ml_greenlet *g) {
+int ml_hook_prepare(ml_greenlet *g) {
     if (g->body != python_body) return 0;
     ml_pygreenlet *p = impl(g);
     /* On the type itself, nothing can stand before the attribute that getrun gives. */
@@ -288,10 +288,10 @@ static int prepare(ml_greenlet *g) {
 
 /* ------------------------------------------------------------------------------------- kill */
 
-void ml_py_kill(ml_greenlet *g) {
+void ml_hook_end(ml_greenlet *g) {
     ml_greenlet *current = ml_py_current();
     ml_greenlet *parent = g->parent;
-    retain(current);
+    ml_hook_retain(current);
     g->parent = current;
     PyErr_SetString(ml_PyExc_GreenletExit,
                     "Killing the greenlet because all references have vanished.");
@@ -302,33 +302,16 @@ void ml_py_kill(ml_greenlet *g) {
     Py_XDECREF(result);
     current = g->parent;
     g->parent = parent;
-    if (current) release(current);
+    if (current) ml_hook_release(current);
 }
 
 /* From the graveyard: the owner is this thread, or has ended. Dropping the last reference kills
    it as always. */
-static void kill(ml_greenlet *g) {
+void ml_hook_kill(ml_greenlet *g) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    release(g);
+    ml_hook_release(g);
     PyErr_Restore(type, value, traceback);
-}
-
-static ml_greenlet *create_main(void);
-
-void ml_pyswitch_init(void) {
-    ml_the_hooks = (ml_hooks){
-        .retain = retain,
-        .release = release,
-        .create_main = create_main,
-        .prepare = prepare,
-        .take_error = take_error,
-        .leave = leave,
-        .enter = enter,
-        .run = run,
-        .kill = kill,
-        .end = ml_py_kill,
-    };
 }
 
 /* --------------------------------------------------------------------------------- threads */
@@ -344,7 +327,7 @@ static void thread_ends(PyObject *capsule) {
     PyErr_Restore(type, value, traceback);
 }
 
-static ml_greenlet *create_main(void) {
+ml_greenlet *ml_hook_create_main(void) {
     PyObject *dict = PyThreadState_GetDict();
     PyObject *main = dict ? ml_PyGreenlet_Type.tp_alloc(&ml_PyGreenlet_Type, 0) : NULL;
     if (!main) return NULL;
