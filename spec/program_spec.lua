@@ -91,12 +91,12 @@ describe("moonlet", function()
     end)
 
     it("-i is interactive after the script", function()
-        local input = file "x\nx =\n6\n= x\nfor i = 1, 2 do\nprint(i)\nend\n"
+        local input = file "x\nx =\n6\n= x\nfor i = 1, 2 do\nprint(i)\nend\nx x\n"
         local output = shell(quote(program, "-i", "-e", "x = 5") .. " <" .. input)
         assert.matches("^moonlet ", output)
-        assert.matches("> 5\n", output)
-        assert.matches(">> 1\n2\n", output)
-        assert.matches("stdin:1: unexpected symbol near '='", output)
+        assert.matches("> x\n5\n> x =\n>> 6\n> = x\n6\n", output, 1, true)
+        assert.matches(">> end\n1\n2\n", output, 1, true)
+        assert.matches("stdin:1: syntax error near 'x'", output, 1, true)
     end)
 
     it("--help tells the options", function()
@@ -111,8 +111,8 @@ describe("moonlet", function()
     it("refuses other options", function()
         fails("moonlet: unrecognized option '%-x'\nusage: ", 1, "-x")
         fails("moonlet: unrecognized option '%-%-nope'\nusage: ", 1, "--nope")
-        fails("moonlet: a value is needed after '%-e'\nusage: ", 1, "-e")
-        fails("moonlet: a path is needed after '%-%-python='\nusage: ", 1, "--python=")
+        fails("moonlet: '%-e' needs argument\nusage: ", 1, "-e")
+        fails("moonlet: '%-%-python=' needs argument\nusage: ", 1, "--python=")
     end)
 end)
 

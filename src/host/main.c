@@ -41,14 +41,20 @@ static void print_usage(FILE *file) {
             "  -E        ignore environment variables\n"
             "  -W        turn warnings on\n"
             "  --python=PATH  use the packages of this interpreter or virtual environment\n"
-            "  -h, --help     show this help\n"
+            "  --help         show this help\n"
             "  --        stop handling options\n"
             "  -         stop handling options and execute stdin\n",
             program);
 }
 
-static int bad_option(const char *option, const char *problem) {
-    fprintf(stderr, "%s: %s '%s'\n", program, problem, option);
+static int unrecognized(const char *option) {
+    fprintf(stderr, "%s: unrecognized option '%s'\n", program, option);
+    print_usage(stderr);
+    return 1;
+}
+
+static int needs_argument(const char *option) {
+    fprintf(stderr, "%s: '%s' needs argument\n", program, option);
     print_usage(stderr);
     return 1;
 }
@@ -66,31 +72,31 @@ static int read_options(command *c) {
             c->run_stdin = true;
             break;
         }
-        if (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0) {
+        if (strcmp(option, "--help") == 0) {
             print_usage(stdout);
             return 0;
         }
         if (strncmp(option, "--python", 8) == 0 && (option[8] == '=' || !option[8])) {
             c->python = option[8] ? option + 9 : i + 1 < c->argc ? c->argv[++i] : "";
-            if (!*c->python) return bad_option(option, "a path is needed after");
+            if (!*c->python) return needs_argument(option);
             continue;
         }
         bool takes_value = option[1] == 'e' || option[1] == 'l';
         if (takes_value) {
             c->has_code = true;
             if (!option[2] && (i + 1 >= c->argc || c->argv[i + 1][0] == '-')) {
-                return bad_option(option, "a value is needed after");
+                return needs_argument(option);
             }
             if (!option[2]) i++;
             continue;
         }
-        if (option[2]) return bad_option(option, "unrecognized option");
+        if (option[2]) return unrecognized(option);
         switch (option[1]) {
             case 'i': c->interactive = c->version = true; break;
             case 'v': c->version = true; break;
             case 'E': c->no_environment = true; break;
             case 'W': break;
-            default: return bad_option(option, "unrecognized option");
+            default: return unrecognized(option);
         }
     }
     c->script = i;
@@ -171,16 +177,23 @@ static bool run_options(lua_State *L, command *c) {
     return true;
 }
 
+/* Pushes the script's arguments, which are those in the table `arg`, and returns how many. */
+static int push_arguments(lua_State *L) {
+    if (lua_getglobal(L, "arg") != LUA_TTABLE) luaL_error(L, "'arg' is not a table");
+    int count = (int)luaL_len(L, -1);
+    luaL_checkstack(L, count + 4, "too many arguments to script");
+    for (int i = 1; i <= count; i++) lua_rawgeti(L, -i, i);
+    lua_remove(L, -count - 1);
+    return count;
+}
+
 static int run_script(lua_State *L, command *c) {
     const char *name = c->argv[c->script];
     if (strcmp(name, "-") == 0 && c->run_stdin) name = NULL;
     int loaded = luaL_loadfile(L, name);
     if (loaded != LUA_OK) return run(L, c, loaded);
-    int count = c->argc - c->script - 1;
-    luaL_checkstack(L, count + 4, "too many arguments to script");
     int top = lua_gettop(L) - 1;
-    for (int i = 1; i <= count; i++) lua_pushstring(L, c->argv[c->script + i]);
-    int status = call(L, c, count);
+    int status = call(L, c, push_arguments(L));
     lua_settop(L, top);
     return status;
 }
@@ -231,7 +244,6 @@ static void set_up(lua_State *L, command *c) {
     lua_pushcclosure(L, open_moonlet, 1);
     lua_setfield(L, -2, "moonlet");
     lua_pop(L, 1);
-    ml_add_paths(L, c->argv[0]);
     set_arg(L, c);
     lua_gc(L, LUA_GCGEN, 0, 0); /* as lua 5.4 does */
 }

@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* readlink */
+#define _GNU_SOURCE /* getline */
 #include "repl.h"
 #include "interrupt.h"
 #include "report.h"
@@ -6,7 +6,6 @@
 #include <lauxlib.h>
 
 #include <editline/readline.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +34,7 @@ static input read_line(lua_State *L, bool first) {
         }
         if (length && line[length - 1] == '\n') length--;
         lua_pushlstring(L, line, (size_t)length);
+        printf("%.*s\n", (int)length, line); /* a transcript, as `lua` with readline makes one */
     }
     free(line);
     return LINE;
@@ -63,6 +63,11 @@ static int read_statement(lua_State *L) {
     if (got != LINE) return got == END ? NO_MORE : NOTHING;
     lua_replace(L, 1);
     lua_settop(L, 1);
+    const char *line = lua_tostring(L, 1);
+    if (line[0] == '=') { /* what `return` was in older versions of lua */
+        lua_pushfstring(L, "return %s", line + 1);
+        lua_replace(L, 1);
+    }
     lua_pushfstring(L, "return %s", lua_tostring(L, 1));
     if (load(L, lua_tostring(L, 2), lua_rawlen(L, 2)) == LUA_OK) return LUA_OK;
     for (;;) {
@@ -86,7 +91,10 @@ static void print(lua_State *L, const char *program) {
     luaL_checkstack(L, LUA_MINSTACK, "too many results to print");
     lua_getglobal(L, "print");
     lua_insert(L, 1);
-    if (lua_pcall(L, count, 0, 0) != LUA_OK) ml_report_error(L, program);
+    if (lua_pcall(L, count, 0, 0) != LUA_OK) {
+        lua_pushfstring(L, "error calling 'print' (%s)", luaL_tolstring(L, -1, NULL));
+        ml_report_error(L, program);
+    }
 }
 
 void ml_repl(lua_State *L, const char *program) {
@@ -113,35 +121,6 @@ void ml_repl(lua_State *L, const char *program) {
         }
     }
     lua_settop(L, 0);
-    if (isatty(0)) fputs("\n", stdout);
+    fputs("\n", stdout);
     fflush(stdout);
-}
-
-/* -------------------------------------------------------------------------------------- paths */
-
-static void prepend(lua_State *L, const char *field, const char *value) {
-    lua_getglobal(L, "package");
-    if (lua_istable(L, -1)) {
-        lua_getfield(L, -1, field);
-        lua_pushfstring(L, "%s;%s", value, lua_tostring(L, -1));
-        lua_setfield(L, -3, field);
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-}
-
-void ml_add_paths(lua_State *L, const char *argv0) {
-    (void)argv0;
-    char self[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length <= 0) return;
-    self[length] = '\0';
-    char *slash = strrchr(self, '/');
-    if (!slash) return;
-    *slash = '\0';
-    /* PREFIX/bin/moonlet once installed; in a build tree the program lies beside share. */
-    const char *up = strcmp(slash - 4 >= self ? slash - 4 : self, "/bin") == 0 ? "/.." : "";
-    const char *share = lua_pushfstring(L, "%s%s/share/lua/5.4", self, up);
-    prepend(L, "path", lua_pushfstring(L, "%s/?.lua;%s/?/init.lua", share, share));
-    lua_pop(L, 2);
 }
