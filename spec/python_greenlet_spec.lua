@@ -428,6 +428,70 @@ describe("the module", function()
     end)
 end)
 
+describe("what is left of upstream's corners", function()
+    it("an abstract subclass cannot be made", function()
+        is("(True, True)", [[
+            import abc
+            class Abstract(greenlet, metaclass=abc.ABCMeta):
+                @abc.abstractmethod
+                def run(self): pass
+            class Good(Abstract):
+                def run(self): return 1
+            try:
+                Abstract()
+                failed = False
+            except TypeError:
+                failed = True
+            result = failed, Good().switch() == 1
+        ]])
+    end)
+
+    it("run=None is a run attribute", function()
+        is("(None, \"'NoneType' object is not callable\")", [[
+            g = greenlet(run=None)
+            run = g.run
+            try:
+                g.switch()
+            except TypeError as e:
+                result = run, str(e)
+        ]])
+    end)
+
+    it("a run that was passed but is not used is dropped inside the greenlet", function()
+        is("(True, 'used')", [[
+            seen = []
+            class Passed:
+                def __del__(self):
+                    seen.append(getcurrent() is g)
+            class Other(greenlet):
+                def __getattribute__(self, name):
+                    return (lambda: "used") if name == "run" else object.__getattribute__(self, name)
+            g = Other(Passed())
+            result = g.switch()
+            result = seen[0], result
+        ]])
+    end)
+
+    it("getcurrent ends what other threads have dropped", function()
+        is("['GreenletExit']", [[
+            import threading
+            result = []
+            held = []
+            def f():
+                try:
+                    main.switch()
+                except BaseException as e:
+                    result.append(type(e).__name__)
+            held.append(greenlet(f))
+            held[0].switch()
+            t = threading.Thread(target=held.clear)
+            t.start()
+            t.join()
+            getcurrent()
+        ]])
+    end)
+end)
+
 describe("a greenlet that is dropped while suspended", function()
     it("gets GreenletExit at once", function()
         is("['GreenletExit', 'finally', 'after']", [[

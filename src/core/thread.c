@@ -60,6 +60,11 @@ void ml_thread_drain(ml_thread *t) {
     }
 }
 
+void ml_tidy(void) {
+    ml_thread *t = ml_this_thread;
+    if (t && atomic_load(&t->graveyard)) ml_thread_drain(t);
+}
+
 void ml_thread_exit(ml_thread *t) {
     if (t->exited) return;
     t->exited = true;

@@ -4,6 +4,7 @@
 
 static PyObject *getcurrent(PyObject *module, PyObject *args) {
     (void)module, (void)args;
+    ml_tidy();
     ml_greenlet *g = ml_py_current();
     return g ? Py_NewRef(ml_py_object(g)) : NULL;
 }

@@ -43,9 +43,19 @@ void ml_py_raise(int code, const ml_greenlet *g) {
 
 /* ------------------------------------------------------------------------------------- life */
 
+/* Memory for one. A subclass may be abstract, which object.__new__ looks at. */
+static PyObject *allocate(PyTypeObject *type) {
+    if (type == &ml_PyGreenlet_Type) return type->tp_alloc(type, 0);
+    PyObject *nothing = PyTuple_New(0);
+    PyObject *self = nothing ? PyBaseObject_Type.tp_new(type, nothing, NULL) : NULL;
+    Py_XDECREF(nothing);
+    return self;
+}
+
 static PyObject *create(PyTypeObject *type, ml_body body, ml_greenlet *parent) {
+    ml_tidy();
     if (!parent) parent = ml_py_current();
-    PyObject *self = parent ? type->tp_alloc(type, 0) : NULL;
+    PyObject *self = parent ? allocate(type) : NULL;
     if (!self) return NULL;
     ml_pygreenlet *p = PyMem_Calloc(1, sizeof *p);
     if (!p) {
@@ -83,7 +93,7 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs) {
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:greenlet", names, &run, &parent)) {
         return -1;
     }
-    if (run && run != Py_None && setrun(self, run, NULL) != 0) return -1;
+    if (run && setrun(self, run, NULL) != 0) return -1;
     if (parent && parent != Py_None && setparent(self, parent, NULL) != 0) return -1;
     return 0;
 }
@@ -93,6 +103,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(((PyGreenlet *)self)->dict);
     if (!p) return 0;
     Py_VISIT(p->run);
+    Py_VISIT(p->start);
     if (p->core.parent) Py_VISIT(ml_py_object(p->core.parent));
     return p->core.state == ML_ACTIVE ? 0 : ml_top_traverse(&p->top, visit, arg);
 }
@@ -105,6 +116,7 @@ static int clear(PyObject *self) {
     Py_CLEAR(((PyGreenlet *)self)->dict);
     if (!p || active(&p->core)) return 0;
     Py_CLEAR(p->run);
+    Py_CLEAR(p->start);
     ml_greenlet *parent = p->core.parent;
     p->core.parent = NULL;
     if (parent) Py_DECREF(ml_py_object(parent));
@@ -166,6 +178,7 @@ static void dealloc(PyObject *self) {
     Py_CLEAR(((PyGreenlet *)self)->dict);
     if (p) {
         Py_CLEAR(p->run);
+        Py_CLEAR(p->start);
         ml_top_drop(&p->top);
         ((PyGreenlet *)self)->pimpl = NULL;
         ml_greenlet_fini(&p->core);

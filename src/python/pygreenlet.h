@@ -19,7 +19,8 @@ typedef struct PyGreenlet {
 typedef struct ml_pygreenlet {
     ml_greenlet core; /* first: the core's pointer is also a pointer to this */
     ml_top top;
-    PyObject *run; /* until the start */
+    PyObject *run;   /* until the start: what it was made with */
+    PyObject *start; /* from its preparation to the start: what the attribute `run` gave */
 } ml_pygreenlet;
 
 extern PyTypeObject ml_PyGreenlet_Type;

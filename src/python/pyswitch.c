@@ -245,11 +245,13 @@ static PyObject *call_run(PyObject *callable, ml_parcel *parcel) {
 }
 
 static void python_body(ml_greenlet *g, ml_parcel *parcel) {
-    PyObject *callable = impl(g)->run;
-    impl(g)->run = NULL;
+    ml_pygreenlet *p = impl(g);
+    PyObject *callable = p->start ? p->start : Py_XNewRef(p->run);
+    p->start = NULL;
     PyObject *result = NULL;
     int imported = import(parcel);
     ml_settle(parcel);
+    Py_CLEAR(p->run); /* may run anything, now that this greenlet is the current one */
     if (imported == 0) {
         if (parcel->error) {
             PyErr_Restore(parcel->value, parcel->extra, parcel->more);
@@ -279,7 +281,7 @@ int ml_hook_prepare(ml_greenlet *g) {
             Py_DECREF(callable);
             return 0;
         }
-        Py_XSETREF(p->run, callable);
+        Py_XSETREF(p->start, callable);
     }
     if (ml_top_prepare(&p->top) == 0) return 0;
     PyErr_NoMemory();
