@@ -13,6 +13,7 @@ import sys
 
 PRELUDE = '''
 import gc, sys
+gc.disable()  # when it runs by itself depends on what else has been allocated
 from greenlet import greenlet, getcurrent, GreenletExit, error
 
 class Over(BaseException):
