@@ -1,8 +1,9 @@
 /* moonlet for C hosts: Lua scripts that run, switch and stop Python tasks, in a Lua 5.4 state of
    yours. Link with libmoonlet and your Lua.
 
-   A state belongs to the thread that opens moonlet in it. After the first opening that thread
-   holds Python's GIL; release it where you wait (PyEval_SaveThread). */
+   A state belongs to the thread that opens moonlet in it. Lua runs with Python's GIL held: if
+   Python runs already, the thread must hold it when it opens moonlet; if moonlet starts Python,
+   the thread holds it from then on. Release it where you wait (PyEval_SaveThread). */
 
 #ifndef MOONLET_H
 #define MOONLET_H

@@ -1,11 +1,13 @@
 /* A C host of the public API, for plugin_spec.lua: linked with libmoonlet and liblua. Runs the
    scenario that its first argument names; prints what happens and returns 0 if all is well. */
 
+#define _GNU_SOURCE /* RTLD_DEFAULT */
 #include <moonlet.h>
 
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,15 +177,50 @@ static int run_code(const char *code) {
     return 0;
 }
 
+/* A function of libpython, which libmoonlet has brought. POSIX lets the pointers be converted. */
+static void call_python(const char *name) {
+    void *address = dlsym(RTLD_DEFAULT, name);
+    void (*function)(void);
+    memcpy(&function, &address, sizeof function);
+    function();
+}
+
+/* Python runs already. */
+static int attach(void) {
+    call_python("Py_Initialize");
+    lua_State *L = new_state(NULL);
+    run(L, "print(py.eval '6 * 7', moonlet.greenlet(py.builtins.len):switch 'abc')");
+    moonlet_close(L);
+    lua_close(L);
+    moonlet_finish();
+    call_python("Py_Finalize"); /* still the host's to end */
+    puts("ended");
+    return 0;
+}
+
+/* And its GIL is with nobody. */
+static int attach_without_gil(void) {
+    call_python("Py_Initialize");
+    call_python("PyEval_SaveThread");
+    new_state(NULL);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
         int (*function)(void);
     } scenarios[] = {
-        {"close_suspended", close_suspended}, {"close_early", close_early},
-        {"close_held", close_held},           {"two_states", two_states},
-        {"many_states", many_states},         {"stubborn", stubborn},
-        {"exit_inside", exit_inside},         {"options", options},
+        {"close_suspended", close_suspended},
+        {"close_early", close_early},
+        {"close_held", close_held},
+        {"two_states", two_states},
+        {"many_states", many_states},
+        {"stubborn", stubborn},
+        {"exit_inside", exit_inside},
+        {"options", options},
+        {"attach", attach},
+        {"attach_without_gil", attach_without_gil},
     };
     for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {
         if (strcmp(argv[1], scenarios[i].name) == 0) return scenarios[i].function();

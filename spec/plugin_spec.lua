@@ -211,6 +211,17 @@ true	true
         assert.equal(0, status)
     end)
 
+    it("may run Python itself", function()
+        scenario("attach", "42\t3\nended\n")
+    end)
+
+    it("must have Python's GIL then", function()
+        local output, status = run_host "attach_without_gil"
+        assert.equal("moonlet_open: Python runs already, but this thread has not got its GIL; take it before moonlet "
+            .. "is loaded, and hold it while Lua runs\n", output)
+        assert.equal(1, status)
+    end)
+
     it("gives options to Python", function()
         local output, status = run_host "options"
         assert.matches("%['name', 'argument'%]\n%d+%.%d+%.%d+ 0\n$", output)

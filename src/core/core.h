@@ -169,8 +169,8 @@ void ml_settle(ml_parcel *parcel);
 /* Releases all that came with a parcel nobody wants. */
 void ml_discard(ml_parcel *parcel);
 
-/* Queues `g`, which its thread must kill at its next switch or ml_tidy. The graveyard takes over one
-   reference. Callable from every thread. */
+/* Queues `g`, which its thread must kill at its next switch or ml_tidy. The graveyard takes over
+   one reference. Callable from every thread. */
 void ml_bury(ml_greenlet *g);
 
 /* Kills what is queued for the calling thread. Switches, and may run arbitrary code. */

@@ -66,7 +66,14 @@ failed:
 
 /* Python runs already: its modules are added by hand. */
 static int attach(const ml_py_module *modules, char *error, size_t size) {
-    if (!PyGILState_Check()) PyGILState_Ensure(); /* kept, as if we had started it */
+    if (!PyGILState_Check()) {
+        /* Taken here it would have to be kept, and whoever released it would wait for ever. */
+        snprintf(
+            error, size,
+            "Python runs already, but this thread has not got its GIL; take it before moonlet "
+            "is loaded, and hold it while Lua runs");
+        return -1;
+    }
     PyObject *loaded = PyImport_GetModuleDict();
     for (const ml_py_module *m = modules; m->name; m++) {
         if (PyDict_GetItemString(loaded, m->name)) {

@@ -19,9 +19,9 @@ typedef struct ml_py_module {
 } ml_py_module;
 
 /* Starts Python, isolated from its environment and in UTF-8 mode, with `modules` (ended by a
-   NULL name) built in. If Python runs already, attaches: takes the GIL if this thread does not
-   hold it, and adds the modules. Afterwards this thread holds the GIL. Repeated calls do nothing.
-   0, or -1 with a message in `error`. */
+   NULL name) built in. If Python runs already, attaches: adds the modules; the calling thread must
+   hold the GIL. Afterwards this thread holds the GIL. Repeated calls do nothing. 0, or -1 with a
+   message in `error`. */
 int ml_py_start(const ml_py_options *options, const ml_py_module *modules, char *error,
                 size_t size);
 
