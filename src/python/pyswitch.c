@@ -197,20 +197,24 @@ void ml_hook_retain(ml_greenlet *g) { Py_INCREF(ml_py_object(g)); }
 void ml_hook_release(ml_greenlet *g) { Py_DECREF(ml_py_object(g)); }
 
 void ml_hook_leave(ml_greenlet *g) {
-    if (g->state != ML_DEAD) ml_top_save(ml_tstate(), &impl(g)->top);
+    ml_pygreenlet *p = impl(g);
+    if (g->state != ML_DEAD) ml_top_save(p->ts, &p->top);
 }
 
 void ml_hook_enter(ml_greenlet *g) {
-    ml_top_load(ml_tstate(), &impl(g)->top);
+    ml_pygreenlet *p = impl(g);
+    ml_top_load(p->ts, &p->top);
     Py_INCREF(ml_py_object(g));
 }
 
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     ml_base base;
-    ml_top_start(ml_tstate(), &impl(g)->top, &base);
+    ml_pygreenlet *p = impl(g);
+    p->ts = ml_tstate();
+    ml_top_start(p->ts, &p->top, &base);
     Py_INCREF(ml_py_object(g));
     g->body(g, parcel);
-    ml_top_finish(ml_tstate());
+    ml_top_finish(p->ts);
 }
 
 void ml_hook_take_error(ml_parcel *parcel) {
@@ -343,6 +347,7 @@ ml_greenlet *ml_hook_create_main(void) {
         return NULL;
     }
     ml_greenlet_init(&p->core, main, NULL, NULL);
+    p->ts = ml_tstate();
     /* Only now: had it failed above, there would be no thread to end. */
     PyCapsule_SetDestructor(capsule, thread_ends);
     Py_DECREF(capsule);
