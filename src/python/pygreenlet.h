@@ -20,8 +20,8 @@ typedef struct ml_pygreenlet {
     ml_greenlet core; /* first: the core's pointer is also a pointer to this */
     ml_top top;
     PyThreadState *ts; /* once started: that of its thread */
-    PyObject *run;   /* until the start: what it was made with */
-    PyObject *start; /* from its preparation to the start: what the attribute `run` gave */
+    PyObject *run;     /* until the start: what it was made with */
+    PyObject *start;   /* from its preparation to the start: what the attribute `run` gave */
 } ml_pygreenlet;
 
 extern PyTypeObject ml_PyGreenlet_Type;
