@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-static const char proxy_tag;    /* registry: the metatable */
-static const char identity_key; /* registry: light userdata object -> userdata, weak */
+static const char proxy_tag; /* registry: the metatable */
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
@@ -14,21 +13,10 @@ static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex
 static void decref(void *o) { Py_DECREF((PyObject *)o); }
 
 void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
-    if (lua_rawgetp(L, -1, o) == LUA_TUSERDATA) {
-        /* While a state is closed, its finalized userdata are still here. */
-        const ml_handle *old = lua_touserdata(L, -1);
-        if (!old->dead_since) {
-            lua_remove(L, -2);
-            return;
-        }
-    }
-    lua_pop(L, 1);
+    if (ml_identity_push(L, o)) return;
     ml_handle *h = ml_handle_push(L, w, &proxy_tag);
     ml_handle_set(h, Py_NewRef(o), decref);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, -3, o);
-    lua_remove(L, -2);
+    ml_identity_set(L, o);
 }
 
 PyObject *ml_pyproxy_test(lua_State *L, int index) {
@@ -249,7 +237,4 @@ void ml_pyproxy_open(lua_State *L, ml_world *w) {
     lua_setfield(L, -2, "__name");
     ml_pyoperators_register(L, w);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &proxy_tag);
-
-    ml_push_identity_table(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &identity_key);
 }

@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-const char ml_greenlet_tag;     /* registry: the metatable */
-static const char identity_key; /* registry: light userdata greenlet -> userdata, weak */
+const char ml_greenlet_tag; /* registry: the metatable */
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
@@ -75,30 +74,13 @@ ml_greenlet *ml_lgreenlet_test(lua_State *L, int index) {
     return h && h->tag == &ml_greenlet_tag ? ml_handle_get(h) : NULL;
 }
 
-/* Makes the userdata on top, which owns `g`, the one that ml_lgreenlet_push finds. */
-static void remember(lua_State *L, const ml_greenlet *g) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
-    lua_pushvalue(L, -2);
-    lua_rawsetp(L, -2, g);
-    lua_pop(L, 1);
-}
-
 void ml_lgreenlet_push(lua_State *L, ml_world *w, ml_greenlet *g) {
     luaL_checkstack(L, 4, NULL);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
-    if (lua_rawgetp(L, -1, g) == LUA_TUSERDATA) {
-        /* While a state is closed, its finalized userdata are still here. */
-        const ml_handle *old = lua_touserdata(L, -1);
-        if (!old->dead_since) {
-            lua_remove(L, -2);
-            return;
-        }
-    }
-    lua_pop(L, 2);
+    if (ml_identity_push(L, g)) return;
     ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
     ml_hook_retain(g);
     ml_handle_set(h, g, release);
-    remember(L, g);
+    ml_identity_set(L, g);
 }
 
 static int collect(lua_State *L) {
@@ -305,7 +287,7 @@ static int new (lua_State *L) {
         lua_pushvalue(L, 1);
         lua_xmove(L, t->L, 1);
     }
-    remember(L, g);
+    ml_identity_set(L, g);
     return 1;
 }
 
@@ -337,9 +319,6 @@ void ml_lgreenlet_open(lua_State *L, ml_world *w) {
     lua_pushcclosure(L, index, 2);
     lua_setfield(L, -2, "__index");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ml_greenlet_tag);
-
-    ml_push_identity_table(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &identity_key);
 }
 
 void ml_lgreenlet_register(lua_State *L, ml_world *w) {

@@ -5,9 +5,10 @@
 
 enum { MAX_IDLE = 256 };
 
-static const char world_key;   /* registry[&world_key]: userdata with a pointer to the world */
-static const char handler_key; /* registry[&handler_key]: the message handler */
-static const char threads_key; /* registry[&threads_key][light userdata L] = thread L */
+static const char world_key;    /* registry[&world_key]: userdata with a pointer to the world */
+static const char identity_key; /* registry: light userdata -> userdata of a handle, weak */
+static const char handler_key;  /* registry[&handler_key]: the message handler */
+static const char threads_key;  /* registry[&threads_key][light userdata L] = thread L */
 
 const ml_lua_bridge *ml_the_bridge;
 
@@ -67,10 +68,16 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
     w->main = lua_tothread(L, -1);
     lua_pop(L, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &world_key);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &identity_key);
     lua_pushlightuserdata(L, w);
     lua_pushcclosure(L, bridge->handler, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &handler_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &world_key); /* last: a world that is found is complete */
     return w;
 }
 
@@ -179,12 +186,25 @@ void ml_handle_set(ml_handle *h, void *pointer, void (*release)(void *)) {
     if (h->listed) ml_world_defer(h->world, release, pointer);
 }
 
-void ml_push_identity_table(lua_State *L) {
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
+bool ml_identity_push(lua_State *L, const void *pointer) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
+    if (lua_rawgetp(L, -1, pointer) == LUA_TUSERDATA) {
+        /* While a state is closed, its finalized userdata are still here. */
+        const ml_handle *h = lua_touserdata(L, -1);
+        if (!h->dead_since) {
+            lua_remove(L, -2);
+            return true;
+        }
+    }
+    lua_pop(L, 2);
+    return false;
+}
+
+void ml_identity_set(lua_State *L, const void *pointer) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, pointer);
+    lua_pop(L, 1);
 }
 
 void ml_handle_collect(lua_State *L, void (*release)(void *)) {

@@ -86,9 +86,11 @@ typedef struct ml_handle {
    registry at the same address. May raise a Lua error. */
 ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag);
 
-/* Pushes a table with weak values, in which userdata are found by what they stand for. May raise a
-   Lua error. */
-void ml_push_identity_table(lua_State *L);
+/* The userdata of handles are found again by what they stand for: the same thing is the same
+   userdata. Pushes the one for `pointer`, or returns false and pushes nothing. */
+bool ml_identity_push(lua_State *L, const void *pointer);
+/* Makes the userdata on top the one to be found. May raise a Lua error. */
+void ml_identity_set(lua_State *L, const void *pointer);
 
 /* Lets the handle stand for `pointer`, a reference that it takes over. Lua finalizes no userdata
    that are made while a state closes: the world releases those. */
