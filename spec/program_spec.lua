@@ -316,6 +316,28 @@ describe("Ctrl-C stops", function()
         assert.equal(130, status)
     end)
 
+    it("switches at any moment of theirs", function()
+        local script = file(sys .. [[
+            io.stdout:setvbuf "line"
+            local pid = py.import("os").getpid()
+            for _ = 1, 100 do
+                local g = moonlet.greenlet(function()
+                    while true do moonlet.current().parent:switch() end
+                end)
+                local ok, err = pcall(function()
+                    print(pid)
+                    while true do g:switch() end
+                end)
+                assert(not ok and tostring(err) == "KeyboardInterrupt", tostring(err))
+            end
+            print "done"
+        ]])
+        assert.equal("done\n", (shell(([[
+            %s | while read line
+            do case $line in done) echo done;; *) kill -INT $line;; esac; done
+        ]]):format(quote(program, script)))))
+    end)
+
     it("nothing, where KeyboardInterrupt is caught", function()
         assert.equal(0, interrupt([[
             print(pcall(function() ready() while true do end end))

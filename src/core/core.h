@@ -156,6 +156,10 @@ void ml_greenlet_abandon(ml_greenlet *g);
 
 bool ml_is_main(const ml_greenlet *g);
 
+/* Whether the stack of `g` can be read where it is: not while it is evicted, or on its way. For
+   signal handlers, too. */
+bool ml_in_place(const ml_greenlet *g);
+
 /* ML_ECYCLE, ML_EMAIN or ML_ETHREAD if refused. */
 int ml_set_parent(ml_greenlet *g, ml_greenlet *parent);
 

@@ -52,6 +52,8 @@ void ml_greenlet_abandon(ml_greenlet *g) {
 
 bool ml_is_main(const ml_greenlet *g) { return g->state != ML_NEW && !g->lane; }
 
+bool ml_in_place(const ml_greenlet *g) { return !g->lane || g->lane->resident == g; }
+
 ml_thread *ml_greenlet_thread(const ml_greenlet *g) {
     while (g && !g->thread) g = g->parent;
     return g ? g->thread : NULL;

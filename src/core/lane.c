@@ -186,9 +186,10 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
     if (make_place(g, size, lender) != 0) return ML_ENOMEM;
     ml_copy(g->saved, g->sp, size);
     g->saved_size = size;
+    lane->resident = NULL;
+    atomic_signal_fence(memory_order_seq_cst); /* see ml_in_place */
     ml_unpoison(g->sp, size);
     if (HOSTILE) memset(g->sp, 0xdb, size);
-    lane->resident = NULL;
     lanes->evictions++;
     return 0;
 }
@@ -196,6 +197,7 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
 void ml_lane_restore(ml_lanes *lanes, ml_greenlet *g) {
     ml_unpoison(g->sp, g->saved_size);
     ml_copy(g->sp, g->saved, g->saved_size);
+    atomic_signal_fence(memory_order_seq_cst); /* see ml_in_place */
     g->lane->resident = g;
     if (HOSTILE || g->guest_of) ml_lane_forget(lanes, g);
 }

@@ -31,7 +31,8 @@ static void set_hook(lua_State *L) {
 /* Interrupts both languages where they may be running: Python by its own way, Lua by a hook in
    the watched thread, those of the current greenlet and where it left Lua. Other coroutines have
    hooks of their own that cannot be reached: a loop in one goes on, as under `lua`, and as there
-   the second SIGINT ends the program. */
+   the second SIGINT ends the program. Activations are on the greenlet's stack, which may be on its
+   way to its place just now: then its Lua threads have to do. */
 static void handle(int signum) {
     lua_State *L = watched;
     if (!L) {
@@ -39,7 +40,7 @@ static void handle(int signum) {
         return;
     }
     const ml_greenlet *g = ml_py_started() && ml_this_thread_or_null() ? ml_current() : NULL;
-    const ml_activation *a = g ? g->lua : NULL;
+    const ml_activation *a = g && ml_in_place(g) ? g->lua : NULL;
     bool in_lua = !a || a->inside;
     if (armed && in_lua) {
         signal(signum, SIG_DFL);

@@ -11,6 +11,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdatomic.h>
 
 typedef struct ml_world ml_world;
 typedef struct ml_lthread ml_lthread;
@@ -167,6 +168,7 @@ static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
     a->inside = false;
     a->previous = g->lua;
     a->depth = a->previous ? a->previous->depth + 1 : 0;
+    atomic_signal_fence(memory_order_seq_cst); /* a signal handler may follow the chain */
     g->lua = a;
     if (w->deferred_count || w->last_exception) ml_world_tidy(w);
 }
