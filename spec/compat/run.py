@@ -1,0 +1,155 @@
+#!/usr/bin/python3.11
+"""Runs the suites of greenlet and of what is built on it, on stock greenlet and on ours.
+
+What passes on stock has to pass on ours. Packages and baselines are kept in build-compat."""
+
+import argparse
+import contextlib
+import fnmatch
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from compare import Comparison
+from database import cluster
+from fetch import CACHE, DEBIAN_PYTHON, ROOT, Environment
+from suites import suites
+from unit import Side
+
+HERE = Path(__file__).resolve().parent
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="everything, not only what CI runs")
+    parser.add_argument("--ours", type=Path, default=ROOT / "build/lib/moonlet/python",
+                        help="the directory of our package (default: %(default)s)")
+    parser.add_argument("--suite", action="append", metavar="NAME",
+                        help="only the suites whose names begin so; may be repeated")
+    parser.add_argument("--only", metavar="PATTERN",
+                        help="only the units whose names match or begin so")
+    parser.add_argument("--python", type=Path, default=DEBIAN_PYTHON,
+                        help="the interpreter (default: %(default)s)")
+    parser.add_argument("--preload", action="store_true",
+                        help="for a sanitizer build: preload AddressSanitizer's library")
+    parser.add_argument("--patience", type=int, default=1, metavar="N",
+                        help="N times the usual timeouts, for slow builds")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N",
+                        help="processes at a time (default: %(default)s)")
+    parser.add_argument("--list", action="store_true", help="list the units and stop")
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell of every process")
+    return parser.parse_args()
+
+
+def our_side(args):
+    """Our package and the environment it needs."""
+    directory = args.ours.resolve()
+    if not list((directory / "greenlet").glob("_greenlet*.so")):
+        sys.exit(f"compat: no greenlet in {directory}")
+    env = {}
+    if args.preload:
+        library = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True)
+        env = {"LD_PRELOAD": library.strip(),
+               "ASAN_OPTIONS": "detect_stack_use_after_return=0:detect_leaks=0"}
+    return Side("ours", directory, env, args.patience)
+
+
+def selected(found, args):
+    """The (suite, units) that are asked for."""
+    chosen = []
+    for suite in found:
+        if args.suite and not suite.name.startswith(tuple(args.suite)):
+            continue
+        units = [unit for unit in suite.units if wanted(unit, args)]
+        if units:
+            chosen.append((suite, units))
+    return chosen
+
+
+def wanted(unit, args):
+    if args.only:
+        return fnmatch.fnmatch(unit.name, args.only) or unit.name.startswith(args.only)
+    return unit.ci or args.all
+
+
+def exceptions():
+    """The names of the tests that are expected to fail."""
+    lines = (HERE / "exceptions.txt").read_text().splitlines()
+    return {line.split()[0] for line in lines if line.strip() and not line.startswith("#")}
+
+
+def stale(reports, names, chosen):
+    """The exceptions that no suite has, where all suites that may have them ran."""
+    complete = [suite.name for suite, units in chosen
+                if suite.name.startswith("greenlet") and units == suite.units]
+    if not complete:
+        return set()
+    return names - {test for report in reports.values()
+                    for verdict in vars(report).values() for _, test in verdict}
+
+
+def show(name, report, directory):
+    """Prints the suite's line, and below it what needs attention."""
+    line = f"{name}: {len(report.passed)} passed, {len(report.failed)} failed"
+    if report.excepted:
+        line += f", {len(report.excepted)} excepted"
+    if report.flaky:
+        line += f", {len(report.flaky)} passed at a later attempt"
+    if report.unfit:
+        line += f" ({len(report.unfit)} do not pass on stock)"
+    print(line)
+    for unit, test in report.failed:
+        print(f"    FAILED {unit} {test}  see {directory}/logs/{name}/{unit}.ours*.log")
+    for unit, test in report.flaky:
+        print(f"    flaky  {unit} {test}")
+
+
+def test(args, database, scratch):
+    """Runs what is asked for and prints the results; returns how many tests failed."""
+    environment = Environment(args.python)
+    chosen = selected(suites(environment, our_side(args), scratch, database), args)
+    if not chosen:
+        sys.exit("compat: nothing matches")
+    if args.list:
+        print("\n".join(f"{suite.name} {unit.name}" for suite, units in chosen for unit in units))
+        return 0
+    start = time.monotonic()
+
+    def progress(line):
+        if args.verbose:
+            print(f"{time.monotonic() - start:6.1f} {line}", file=sys.stderr, flush=True)
+    names = exceptions()
+    reports = Comparison(environment, args.jobs, progress).compare(chosen, names)
+    for name, report in reports.items():
+        show(name, report, environment.directory.relative_to(ROOT))
+    left = stale(reports, names, chosen)
+    if left:
+        print(f"exceptions: 0 passed, {len(left)} failed")
+        for name in sorted(left):
+            print(f"    FAILED {name}: no suite has this test")
+    failed = sum(len(report.failed) for report in reports.values()) + len(left)
+    passed = sum(len(report.passed) for report in reports.values())
+    print(f"{passed} passed, {failed} failed, in {time.monotonic() - start:.0f} s")
+    return failed
+
+
+def needs_database(args):
+    return not args.list and (not args.suite or any(
+        name.startswith(tuple(args.suite)) for name in ("sqlalchemy", "programs")))
+
+
+def main():
+    args = options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    CACHE.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(cluster()) if needs_database(args) else None
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=CACHE)))
+        return 1 if test(args, database, scratch) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
