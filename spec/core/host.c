@@ -191,6 +191,12 @@ void ml_hook_kill(ml_greenlet *g) { host_release(g); }
 
 int ml_hook_prepare(ml_greenlet *g) { return host(g)->prepare ? host(g)->prepare(g) : 0; }
 
+void ml_hook_trace(ml_greenlet *g, ml_parcel *parcel) {
+    CHECK(g == ml_current());
+    host_tracer *tracer = *ml_thread_tracer(ml_thread_get());
+    tracer->call(tracer, g, parcel);
+}
+
 void ml_hook_leave(ml_greenlet *g) { CHECK(g == ml_current()); }
 
 void ml_hook_enter(ml_greenlet *g) {
@@ -200,6 +206,7 @@ void ml_hook_enter(ml_greenlet *g) {
 
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     ml_hook_enter(g);
+    if (*ml_thread_tracer(g->thread)) ml_hook_trace(g, parcel);
     g->body(g, parcel);
     CHECK(!parcel->origin); /* the body has opened what it got */
     parcel->results = true;

@@ -30,6 +30,13 @@ typedef struct host_greenlet {
     int (*prepare)(ml_greenlet *self); /* or NULL; to refuse, return host_refuse(...) */
 } host_greenlet;
 
+/* What ml_thread_tracer points to in these tests. */
+typedef struct host_tracer {
+    void (*call)(struct host_tracer *tracer, ml_greenlet *g, ml_parcel *parcel);
+    int calls;
+    ml_greenlet *origin; /* of the last call */
+} host_tracer;
+
 static inline host_greenlet *host(ml_greenlet *g) { return (host_greenlet *)g; }
 
 /* Installs the hooks and the memory. Call it first. */

@@ -110,6 +110,10 @@ void ml_hook_enter(ml_greenlet *g);
    around it. */
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel);
 
+/* `g`, the current greenlet, was switched to and its thread has a tracer (ml_thread_tracer): tells
+   it, and may replace what `parcel` brings. May run arbitrary code. */
+void ml_hook_trace(ml_greenlet *g, ml_parcel *parcel);
+
 /* `g` lost its last reference while suspended, and was buried: ends it and drops the reference that
    ml_bury was given. */
 void ml_hook_kill(ml_greenlet *g);
@@ -132,6 +136,9 @@ ml_thread *ml_this_thread_or_null(void);
 ml_greenlet *ml_current(void);
 
 ml_greenlet *ml_thread_main(const ml_thread *t);
+
+/* Who is told of every switch on `t`, or NULL: a place that the language owns. */
+void **ml_thread_tracer(ml_thread *t);
 bool ml_thread_exited(const ml_thread *t);
 
 /* The thread `t` has ended or is about to: its suspended greenlets can never run again, its
@@ -155,6 +162,13 @@ void ml_greenlet_fini(ml_greenlet *g);
 void ml_greenlet_abandon(ml_greenlet *g);
 
 bool ml_is_main(const ml_greenlet *g);
+
+/* Whether `g` is the current greenlet of some thread. */
+bool ml_is_running(const ml_greenlet *g);
+
+/* How many bytes of stack the suspended `g` has, in place or copied aside. 0 for all others, and
+   for the main greenlet of another thread. */
+size_t ml_stack_size(const ml_greenlet *g);
 
 /* Whether the stack of `g` can be read where it is: not while it is evicted, or on its way. For
    signal handlers, too. */

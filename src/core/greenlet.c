@@ -52,6 +52,14 @@ void ml_greenlet_abandon(ml_greenlet *g) {
 
 bool ml_is_main(const ml_greenlet *g) { return g->state != ML_NEW && !g->lane; }
 
+bool ml_is_running(const ml_greenlet *g) { return g->thread && g->thread->current == g; }
+
+size_t ml_stack_size(const ml_greenlet *g) {
+    if (g->state != ML_ACTIVE || ml_thread_exited(g->thread) || ml_is_running(g)) return 0;
+    if (g->lane) return (size_t)(g->lane->base - (char *)g->sp);
+    return g->thread == ml_this_thread ? ml_thread_stack_above(g->sp) : 0;
+}
+
 bool ml_in_place(const ml_greenlet *g) { return !g->lane || g->lane->resident == g; }
 
 ml_thread *ml_greenlet_thread(const ml_greenlet *g) {
@@ -311,6 +319,7 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
     }
     if (to == from) {
         parcel->origin = NULL;
+        if (t->tracer) ml_hook_trace(from, parcel);
         return 0;
     }
     t->parcel = *parcel;
@@ -325,6 +334,7 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
     *parcel = t->parcel;
     parcel->origin = t->origin;
     ml_hook_enter(from);
+    if (__builtin_expect(t->tracer != NULL, 0)) ml_hook_trace(from, parcel);
     return 0;
 }
 

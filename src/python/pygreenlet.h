@@ -39,6 +39,20 @@ static inline ml_greenlet *ml_py_core(PyObject *greenlet) {
 /* The object that carries `g` (borrowed). */
 static inline PyObject *ml_py_object(const ml_greenlet *g) { return g->owner; }
 
+/* How many main greenlets there are. */
+extern Py_ssize_t ml_py_main_count;
+
+/* Whether its stack can still run. */
+static inline bool ml_py_active(const ml_greenlet *g) {
+    return g->state == ML_ACTIVE && !ml_thread_exited(g->thread);
+}
+
+/* Replaces the parent as the attribute does. 0, or -1 with an exception. */
+int ml_py_set_parent(PyObject *greenlet, PyObject *parent);
+
+/* greenlet._C_API, a new capsule, or NULL with an exception. */
+PyObject *ml_py_capsule(void);
+
 /* Readies the type and the exceptions. 0, or -1 with an exception. */
 int ml_pygreenlet_init(void);
 
@@ -63,6 +77,9 @@ extern const ml_parcel_kind ml_py_parcel;
 
 /* Sets a parcel to one value, stealing the reference. */
 void ml_py_pack_value(ml_parcel *parcel, PyObject *value);
+/* Sets a parcel to the arguments of a call, which it borrows; kwargs may be NULL. 0, or -1 with an
+   exception. */
+int ml_py_pack_call(ml_parcel *parcel, PyObject *args, PyObject *kwargs);
 /* Moves the exception that is set into a parcel. */
 void ml_py_pack_error(ml_parcel *parcel);
 /* Gives what a parcel brought as the result of a call: a new reference, or NULL with the
@@ -70,6 +87,10 @@ void ml_py_pack_error(ml_parcel *parcel);
 PyObject *ml_py_unpack(ml_parcel *parcel);
 /* Switches and unpacks. Steals the parcel's values, also on failure. */
 PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel);
+
+/* Throws what greenlet's throw(type, value, traceback) means; value and traceback may be NULL or
+   None. */
+PyObject *ml_py_throw(ml_greenlet *g, PyObject *type, PyObject *value, PyObject *traceback);
 
 /* What another room puts here when it brings parcels of its own: turns one into a Python parcel,
    in place. 0, or -1 with an exception and the parcel empty. */

@@ -4,6 +4,7 @@
 
 int (*ml_py_import_parcel)(ml_parcel *parcel);
 bool (*ml_py_may_switch)(const ml_greenlet *current);
+Py_ssize_t ml_py_main_count;
 
 static inline ml_pygreenlet *impl(ml_greenlet *g) { return (ml_pygreenlet *)g; }
 
@@ -84,6 +85,14 @@ static int import(ml_parcel *parcel) {
     return result;
 }
 
+int ml_py_pack_call(ml_parcel *parcel, PyObject *args, PyObject *kwargs) {
+    if (kwargs && !(kwargs = PyDict_Copy(kwargs))) return -1;
+    Py_ssize_t count = PyTuple_GET_SIZE(args);
+    PyObject *value = count == 1 ? PyTuple_GET_ITEM(args, 0) : count > 1 ? args : NULL;
+    pack(parcel, Py_XNewRef(value), kwargs, (int)count);
+    return 0;
+}
+
 PyObject *ml_py_unpack(ml_parcel *parcel) {
     if (__builtin_expect(parcel->kind != &ml_py_parcel, 0) && import(parcel) != 0) {
         ml_settle(parcel);
@@ -139,14 +148,8 @@ static void pack_outcome(ml_parcel *parcel, bool exit_is_result) {
     }
 }
 
-static PyObject *throw_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    if (nargs > 3) {
-        PyErr_Format(PyExc_TypeError, "throw expected at most 3 arguments, got %zd", nargs);
-        return NULL;
-    }
-    PyObject *type = nargs > 0 ? args[0] : ml_PyExc_GreenletExit;
-    PyObject *value = nargs > 1 ? args[1] : NULL;
-    PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
+PyObject *ml_py_throw(ml_greenlet *g, PyObject *type, PyObject *value, PyObject *traceback) {
+    if (traceback == Py_None) traceback = NULL;
     if (traceback && !PyTraceBack_Check(traceback)) {
         PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback object");
         return NULL;
@@ -170,10 +173,24 @@ static PyObject *throw_method(PyObject *self, PyObject *const *args, Py_ssize_t 
         return NULL;
     }
     PyErr_Restore(type, value, traceback);
-    ml_greenlet *g = ml_py_core(self);
     ml_parcel parcel;
     pack_outcome(&parcel, g->state == ML_DEAD);
     return ml_py_switch(g, &parcel);
+}
+
+static PyObject *throw_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs > 3) {
+        PyErr_Format(PyExc_TypeError, "throw expected at most 3 arguments, got %zd", nargs);
+        return NULL;
+    }
+    return ml_py_throw(ml_py_core(self), nargs > 0 ? args[0] : ml_PyExc_GreenletExit,
+                       nargs > 1 ? args[1] : NULL, nargs > 2 ? args[2] : NULL);
+}
+
+static PyObject *getstate(PyObject *self, PyObject *nothing) {
+    (void)nothing;
+    PyErr_Format(PyExc_TypeError, "cannot serialize '%s' object", Py_TYPE(self)->tp_name);
+    return NULL;
 }
 
 PyMethodDef ml_pyswitch_methods[] = {
@@ -188,6 +205,7 @@ PyMethodDef ml_pyswitch_methods[] = {
      "throw(typ=GreenletExit, val=None, tb=None)\n\n"
      "Switch execution to this greenlet and raise the given exception there.\n"
      "GreenletExit ends it quietly."},
+    {"__getstate__", getstate, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -213,6 +231,7 @@ void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     p->ts = ml_tstate();
     ml_top_start(p->ts, &p->top, &base);
     Py_INCREF(ml_py_object(g));
+    if (__builtin_expect(*ml_thread_tracer(g->thread) != NULL, 0)) ml_hook_trace(g, parcel);
     g->body(g, parcel);
     ml_top_finish(p->ts);
 }
@@ -221,6 +240,24 @@ void ml_hook_take_error(ml_parcel *parcel) {
     ml_parcel old = *parcel;
     ml_py_pack_error(parcel);
     ml_discard(&old);
+}
+
+void ml_hook_trace(ml_greenlet *g, ml_parcel *parcel) {
+    void **place = ml_thread_tracer(g->thread);
+    PyObject *tracer = Py_NewRef(*place);
+    PyThreadState *ts = impl(g)->ts;
+    const ml_greenlet *origin = parcel->origin ? parcel->origin : g;
+    ml_tracing_pause(ts);
+    PyObject *result = PyObject_CallFunction(tracer, "s(OO)", parcel->error ? "throw" : "switch",
+                                             ml_py_object(origin), ml_py_object(g));
+    ml_tracing_resume(ts);
+    if (!result) {
+        ml_hook_take_error(parcel);
+        Py_XDECREF(*place);
+        *place = NULL;
+    }
+    Py_XDECREF(result);
+    Py_DECREF(tracer);
 }
 
 /* `run` is looked up by the one who starts the greenlet, as greenlet does: it may be anything. */
@@ -329,6 +366,9 @@ static void thread_ends(PyObject *capsule) {
     ml_thread *t = PyCapsule_GetPointer(capsule, CAPSULE);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
+    PyObject *tracer = *ml_thread_tracer(t);
+    *ml_thread_tracer(t) = NULL;
+    Py_XDECREF(tracer);
     ml_thread_exit(t);
     PyErr_Restore(type, value, traceback);
 }
@@ -351,5 +391,6 @@ ml_greenlet *ml_hook_create_main(void) {
     /* Only now: had it failed above, there would be no thread to end. */
     PyCapsule_SetDestructor(capsule, thread_ends);
     Py_DECREF(capsule);
+    ml_py_main_count++;
     return &p->core;
 }

@@ -11,7 +11,12 @@
    ml_top_load(ts, top)   after it is entered again
    ml_top_finish(ts)      the running greenlet has no frame any more: frees its data stack
    ml_top_drop(top)       frees the data stack and references of one that will never run again
-   ml_top_traverse(top, visit, arg)  the references that a suspended greenlet's top owns */
+   ml_top_traverse(top, visit, arg)  the references that a suspended greenlet's top owns
+   ml_top_frame(top)      the innermost frame of a suspended greenlet, a new reference; NULL: it has
+                          none, or MemoryError
+   ml_tracing_pause(ts), ml_tracing_resume(ts)  around a call that trace functions must not see
+   ml_finalizing()        whether the interpreter is being finalized
+   ML_HAS_TRASH_NESTING, ml_trash_nesting(ts)  how deep the trash can is, where it counts that */
 
 #ifndef ML_TSTATE_H
 #define ML_TSTATE_H

@@ -40,6 +40,15 @@ static inline void ml_top_update_tracing(PyThreadState *ts) {
     ts->cframe->use_tracing = use ? 255 : 0;
 }
 
+/* Trace and profile functions are not called until it is undone. */
+static inline void ml_tracing_pause(PyThreadState *ts) { PyThreadState_EnterTracing(ts); }
+static inline void ml_tracing_resume(PyThreadState *ts) { PyThreadState_LeaveTracing(ts); }
+
+static inline bool ml_finalizing(void) { return _Py_IsFinalizing(); }
+
+#define ML_HAS_TRASH_NESTING 1
+static inline int ml_trash_nesting(const PyThreadState *ts) { return ts->trash_delete_nesting; }
+
 static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
     base->current_frame = NULL;
     base->previous = &ts->root_cframe;
@@ -110,6 +119,17 @@ static inline void ml_top_drop(ml_top *top) {
     top->datastack_chunk = NULL;
     Py_CLEAR(top->context);
     Py_CLEAR(top->exc_state.exc_value);
+}
+
+static inline PyObject *ml_top_frame(const ml_top *top) {
+    if (!top->frame) return NULL;
+    /* Makes the frame object, if need be: as if it were the frame of this thread. */
+    PyThreadState *ts = ml_tstate();
+    struct _PyInterpreterFrame *mine = ts->cframe->current_frame;
+    ts->cframe->current_frame = top->frame;
+    PyObject *frame = (PyObject *)PyThreadState_GetFrame(ts);
+    ts->cframe->current_frame = mine;
+    return frame;
 }
 
 static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
