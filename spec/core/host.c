@@ -197,7 +197,9 @@ void ml_hook_trace(ml_greenlet *g, ml_parcel *parcel) {
     tracer->call(tracer, g, parcel);
 }
 
-void ml_hook_leave(ml_greenlet *g) { CHECK(g == ml_current()); }
+void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel) {
+    CHECK(g == ml_current() && parcel->kind);
+}
 
 void ml_hook_enter(ml_greenlet *g) {
     CHECK(g == ml_current());

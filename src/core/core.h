@@ -99,8 +99,8 @@ int ml_hook_prepare(ml_greenlet *g);
 /* Takes the error that ml_hook_prepare has set into `parcel`. */
 void ml_hook_take_error(ml_parcel *parcel);
 
-/* Before the stack of `g`, the current greenlet, is left. May not switch. */
-void ml_hook_leave(ml_greenlet *g);
+/* Before the stack of `g`, the current greenlet, is left with `parcel`. May not switch. */
+void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel);
 
 /* On the stack of `g` again. Retains `g`: the current greenlet holds a reference to itself, which
    passes to the next one's parcel as its `origin`. May not switch. */

@@ -323,7 +323,7 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
         return 0;
     }
     t->parcel = *parcel;
-    ml_hook_leave(from);
+    ml_hook_leave(from, parcel);
     result = jump(t, from, to);
     if (__builtin_expect(result != 0, 0)) {
         if (started) unstart(t, to);
@@ -375,7 +375,7 @@ _Noreturn static void finish(ml_thread *t, ml_greenlet *g, ml_parcel *parcel) {
     if (g->saved) ml_lane_forget(&t->lanes, g);
     g->state = ML_DEAD;
     t->parcel = *parcel;
-    ml_hook_leave(g);
+    ml_hook_leave(g, parcel);
     jump(t, g, to);
     abort(); /* not reached: nobody can switch to the dead */
 }

@@ -72,7 +72,9 @@ void ml_py_raise(int code, const ml_greenlet *g);
 /* ---------------------------------------------------------------------------------- parcels
 
    value: with count 1 the one argument, else a tuple (NULL: empty); extra: a dict of keyword
-   arguments or NULL. An error: value, extra and more are type, value and traceback. */
+   arguments or NULL; more: the end of the arguments where the caller has them, if known, which is
+   the end of its frame's temporaries. An error: value, extra and more are type, value and
+   traceback. */
 extern const ml_parcel_kind ml_py_parcel;
 
 /* Sets a parcel to one value, stealing the reference. */

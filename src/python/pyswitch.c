@@ -13,7 +13,7 @@ static inline ml_pygreenlet *impl(ml_greenlet *g) { return (ml_pygreenlet *)g; }
 static void discard(ml_parcel *parcel) {
     Py_XDECREF(parcel->value);
     Py_XDECREF(parcel->extra);
-    Py_XDECREF(parcel->more);
+    if (parcel->error) Py_XDECREF(parcel->more);
 }
 
 const ml_parcel_kind ml_py_parcel = {discard};
@@ -54,6 +54,7 @@ static int pack_arguments(ml_parcel *parcel, PyObject *const *args, Py_ssize_t n
         }
     }
     pack(parcel, value, kwargs, (int)nargs);
+    parcel->more = (void *)(args + nargs + count);
     return 0;
 
 failed:
@@ -214,9 +215,11 @@ PyMethodDef ml_pyswitch_methods[] = {
 void ml_hook_retain(ml_greenlet *g) { Py_INCREF(ml_py_object(g)); }
 void ml_hook_release(ml_greenlet *g) { Py_DECREF(ml_py_object(g)); }
 
-void ml_hook_leave(ml_greenlet *g) {
+void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel) {
     ml_pygreenlet *p = impl(g);
-    if (g->state != ML_DEAD) ml_top_save(p->ts, &p->top);
+    if (g->state == ML_DEAD) return;
+    bool arguments = parcel->kind == &ml_py_parcel && !parcel->error;
+    ml_top_save(p->ts, &p->top, arguments ? parcel->more : NULL);
 }
 
 void ml_hook_enter(ml_greenlet *g) {
@@ -233,7 +236,7 @@ void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     Py_INCREF(ml_py_object(g));
     if (__builtin_expect(*ml_thread_tracer(g->thread) != NULL, 0)) ml_hook_trace(g, parcel);
     g->body(g, parcel);
-    ml_top_finish(p->ts);
+    ml_top_finish(p->ts, &p->top);
 }
 
 void ml_hook_take_error(ml_parcel *parcel) {

@@ -7,9 +7,10 @@
    ml_top_prepare(top)    gives a new greenlet a data stack; -1: no memory, no error set
    ml_top_start(ts, top, base)  on a new greenlet's stack: an empty top frame. `base` (ml_base) is
                           storage on that stack for as long as the greenlet runs
-   ml_top_save(ts, top)   before the current greenlet's stack is left
+   ml_top_save(ts, top, stack_end)  before the current greenlet's stack is left. stack_end: where
+                          the temporaries of its innermost frame end, if known and if they are there
    ml_top_load(ts, top)   after it is entered again
-   ml_top_finish(ts)      the running greenlet has no frame any more: frees its data stack
+   ml_top_finish(ts, top) the running greenlet has no frame any more: frees its data stack
    ml_top_drop(top)       frees the data stack and references of one that will never run again
    ml_top_traverse(top, visit, arg)  the references that a suspended greenlet's top owns
    ml_top_frame(top)      the innermost frame of a suspended greenlet, a new reference; NULL: it has

@@ -13,6 +13,7 @@ typedef struct ml_top {
     PyObject **datastack_limit;
     _PyErr_StackItem *exc_info;
     _PyErr_StackItem exc_state;
+    PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
     PyObject *context;
     int recursion_depth;
     int tracing;
@@ -68,7 +69,8 @@ static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
     ml_top_update_tracing(ts);
 }
 
-static inline void ml_top_save(const PyThreadState *ts, ml_top *top) {
+static inline void ml_top_save(const PyThreadState *ts, ml_top *top, PyObject **stack_end) {
+    top->stack_end = stack_end;
     top->cframe = ts->cframe;
     top->frame = ts->cframe->current_frame;
     top->datastack_chunk = ts->datastack_chunk;
@@ -103,11 +105,12 @@ static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
     ml_top_update_tracing(ts);
 }
 
-static inline void ml_top_finish(PyThreadState *ts) {
+static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
     _PyStackChunk *chunk = ts->datastack_chunk;
     ts->datastack_chunk = NULL;
     ts->datastack_top = ts->datastack_limit = NULL;
-    Py_CLEAR(ts->context);
+    top->context = ts->context; /* may still be asked for */
+    ts->context = NULL;
     ts->context_ver++;
     ml_datastack_free(chunk);
 }
