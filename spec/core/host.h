@@ -26,6 +26,8 @@ enum { SANITIZED = 0 };
 typedef struct host_greenlet {
     ml_greenlet core;
     int references;
+    bool evicted;                      /* its bytes are not in place ... */
+    uint64_t bytes;                    /* ... and what they were */
     void *data;                        /* for the test */
     int (*prepare)(ml_greenlet *self); /* or NULL; to refuse, return host_refuse(...) */
 } host_greenlet;

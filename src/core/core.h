@@ -110,6 +110,12 @@ void ml_hook_enter(ml_greenlet *g);
    around it. */
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel);
 
+/* The bytes of the suspended `g` are about to leave their place, to the heap or for good; and are
+   back there. In between, nothing may point into them that somebody follows. May not fail,
+   allocate or switch. The first may write to the bytes: what it writes will be back, too. */
+void ml_hook_evict(ml_greenlet *g);
+void ml_hook_restore(ml_greenlet *g);
+
 /* `g`, the current greenlet, was switched to and its thread has a tracer (ml_thread_tracer): tells
    it, and may replace what `parcel` brings. May run arbitrary code. */
 void ml_hook_trace(ml_greenlet *g, ml_parcel *parcel);

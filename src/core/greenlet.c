@@ -45,6 +45,7 @@ void ml_greenlet_fini(ml_greenlet *g) {
 
 void ml_greenlet_abandon(ml_greenlet *g) {
     ml_lanes *lanes = &g->thread->lanes;
+    if (g->lane->resident == g) ml_hook_evict(g);
     if (g->saved) ml_lane_forget(lanes, g);
     ml_lane_leave(lanes, g);
     g->state = ML_DEAD;

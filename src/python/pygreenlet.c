@@ -133,8 +133,10 @@ static void complain(PyObject *self) {
 static void end(PyObject *self) {
     ml_greenlet *g = &impl(self)->core;
     ml_thread *mine = ml_this_thread_or_null();
-    if (ml_thread_exited(g->thread) || ml_finalizing()) {
+    if (ml_thread_exited(g->thread)) {
         g->state = ML_DEAD; /* nobody can run it any more */
+    } else if (ml_finalizing()) {
+        ml_greenlet_abandon(g);
     } else if (g->thread != mine || (ml_py_may_switch && !ml_py_may_switch(ml_py_current()))) {
         Py_INCREF(self);
         ml_bury(g);
@@ -413,6 +415,6 @@ int ml_pygreenlet_init(void) {
         return -1;
     }
     ml_PyExc_GreenletError = error;
-    ml_datastack_init();
+    ml_top_init();
     return 0;
 }

@@ -228,6 +228,9 @@ void ml_hook_enter(ml_greenlet *g) {
     Py_INCREF(ml_py_object(g));
 }
 
+void ml_hook_evict(ml_greenlet *g) { ml_top_evict(&impl(g)->top); }
+void ml_hook_restore(ml_greenlet *g) { ml_top_restore(&impl(g)->top); }
+
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     ml_base base;
     ml_pygreenlet *p = impl(g);

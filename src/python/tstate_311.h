@@ -2,6 +2,9 @@
    (cframe, exc_info, recursion), Python/pystate.c (data stack), Objects/object.c (trash can). */
 
 #include "datastack.h"
+#include "frames.h"
+
+#define ML_FRAMES "frames_311.h"
 
 typedef _PyCFrame ml_base;
 
@@ -22,6 +25,8 @@ typedef struct ml_top {
 } ml_top;
 
 static inline PyThreadState *ml_tstate(void) { return _PyThreadState_UncheckedGet(); }
+
+static inline void ml_top_init(void) { ml_datastack_init(); }
 
 static inline int ml_top_prepare(ml_top *top) {
     if (top->datastack_chunk) return 0;
@@ -115,28 +120,24 @@ static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
     ml_datastack_free(chunk);
 }
 
+static inline void ml_top_evict(ml_top *top) { (void)top; }
+static inline void ml_top_restore(ml_top *top) { (void)top; }
+
 static inline void ml_top_drop(ml_top *top) {
-    /* Frames that were never left may have frame objects, in a traceback say, which point into the
-       data stack: it is leaked with them. */
-    if (!top->frame) ml_datastack_free(top->datastack_chunk);
+    struct _PyInterpreterFrame *frame = top->frame;
+    _PyStackChunk *chunk = top->datastack_chunk;
+    top->frame = NULL;
     top->datastack_chunk = NULL;
+    if (frame) ml_frames_drop(frame, top->stack_end);
+    ml_datastack_free(chunk);
     Py_CLEAR(top->context);
     Py_CLEAR(top->exc_state.exc_value);
 }
 
-static inline PyObject *ml_top_frame(const ml_top *top) {
-    if (!top->frame) return NULL;
-    /* Makes the frame object, if need be: as if it were the frame of this thread. */
-    PyThreadState *ts = ml_tstate();
-    struct _PyInterpreterFrame *mine = ts->cframe->current_frame;
-    ts->cframe->current_frame = top->frame;
-    PyObject *frame = (PyObject *)PyThreadState_GetFrame(ts);
-    ts->cframe->current_frame = mine;
-    return frame;
-}
+static inline PyObject *ml_top_frame(const ml_top *top) { return ml_frames_top(top->frame); }
 
 static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
     Py_VISIT(top->context);
     Py_VISIT(top->exc_state.exc_value);
-    return 0;
+    return top->frame ? ml_frames_traverse(top->frame, top->stack_end, visit, arg) : 0;
 }
