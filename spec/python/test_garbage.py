@@ -1,17 +1,10 @@
-"""Garbage: cycles through greenlets of every state are collected, suspended ones after their end.
-
-Where CPython keeps frames as objects that the collector cannot look into while they run (3.10), a
-suspended greenlet keeps what it refers to alive.
-"""
+"""Garbage: cycles through greenlets of every state are collected, suspended ones after their end."""
 import gc
-import sys
 import threading
 import unittest
 import weakref
 
 from greenlet import GreenletExit, getcurrent, greenlet
-
-FRAMES_ARE_SEEN = sys.version_info >= (3, 11)
 
 
 class Thing:
@@ -65,14 +58,14 @@ class Garbage(unittest.TestCase):
         self.assertEqual(len(self.ended), 1)
         self.assertTrue(self.ended[0].dead)
 
-    def suspended(self, body, expected=FRAMES_ARE_SEEN, type=greenlet):
+    def suspended(self, body, type=greenlet):
         thing = Thing()
         g = type(body)
         g.switch(thing, g)
         w = weakref.ref(thing)
         del thing, g
-        self.collected(w, expected)
-        self.assertEqual(len(self.ended), int(expected))
+        self.collected(w)
+        self.assertEqual(len(self.ended), 1)
 
     def test_suspended_with_itself_in_a_local(self):
         def body(thing, me):
@@ -140,8 +133,8 @@ class Garbage(unittest.TestCase):
         w = weakref.ref(b)
         a.switch([b], Thing())
         del a, b
-        self.collected(w, FRAMES_ARE_SEEN)
-        self.assertEqual(len(self.ended), int(FRAMES_ARE_SEEN))
+        self.collected(w)
+        self.assertEqual(len(self.ended), 1)
 
     def test_a_chain_of_many(self):
         def body(other, thing):
@@ -155,8 +148,8 @@ class Garbage(unittest.TestCase):
         first.switch(last, None)
         w = weakref.ref(first)
         del first, last, g
-        self.collected(w, FRAMES_ARE_SEEN)
-        self.assertEqual(len(self.ended), 10001 if FRAMES_ARE_SEEN else 0)
+        self.collected(w)
+        self.assertEqual(len(self.ended), 10001)
 
     def test_everything_is_whole_while_it_ends(self):
         log = []
@@ -180,7 +173,7 @@ class Garbage(unittest.TestCase):
         g.switch(Noisy(), g)
         del g
         gc.collect()
-        self.assertEqual(log, ["noisy", True, "deleted"] if FRAMES_ARE_SEEN else [])
+        self.assertEqual(log, ["noisy", True, "deleted"])
 
     def test_one_that_is_referred_to_stays(self):
         def body(thing, me):
@@ -195,7 +188,7 @@ class Garbage(unittest.TestCase):
         self.collected(w, False)
         self.assertEqual(self.ended, [])
         holder.clear()
-        self.collected(w, FRAMES_ARE_SEEN)
+        self.collected(w)
 
     def test_one_that_comes_back_to_life(self):
         saved = []
@@ -213,7 +206,7 @@ class Garbage(unittest.TestCase):
         g.switch(thing, g)
         del thing, g
         gc.collect()
-        self.assertEqual(len(saved), int(FRAMES_ARE_SEEN))
+        self.assertEqual(len(saved), 1)
         if saved:
             self.assertIsInstance(saved[0], Thing)
 
@@ -243,7 +236,7 @@ class Garbage(unittest.TestCase):
         go.set()
         ident = t.ident
         t.join()
-        self.assertEqual(where, [ident] if FRAMES_ARE_SEEN else [])
+        self.assertEqual(where, [ident])
 
     def test_of_a_thread_that_has_ended(self):
         def body(thing, me):
@@ -262,9 +255,8 @@ class Garbage(unittest.TestCase):
         t.join()
         gc.collect()
         self.assertEqual(self.ended, [])
-        if FRAMES_ARE_SEEN:
-            self.assertIsNone(greenlets[0]())
-            self.assertIsNone(things[0]())
+        self.assertIsNone(greenlets[0]())
+        self.assertIsNone(things[0]())
 
     def test_the_running_and_the_main_greenlet_are_no_garbage(self):
         def body(me):

@@ -36,11 +36,12 @@ static PyObject **values_end(iframe *f, PyObject **stack_end) {
 int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end, visitproc visit,
                        void *arg) {
     for (iframe *f = in_heap(frame); f; f = in_heap(f->previous), stack_end = NULL) {
+        /* Who holds a frame object can see all that it and the outer frames refer to. */
+        if (f->frame_obj && Py_REFCNT(f->frame_obj) > 1) break;
         if (f->owner != FRAME_OWNED_BY_THREAD) continue; /* its generator visits it */
         Py_VISIT(function_of(f));
         Py_VISIT((PyObject *)code_of(f));
         Py_VISIT(f->f_locals);
-        Py_VISIT((PyObject *)f->frame_obj);
         PyObject **end = values_end(f, stack_end);
         for (PyObject **p = f->localsplus; p < end; p++) Py_VISIT(*p);
     }

@@ -14,12 +14,13 @@ struct _PyInterpreterFrame;
    MemoryError. Runs no other code. */
 PyObject *ml_frames_top(struct _PyInterpreterFrame *frame);
 
-/* Visits what the frames on the data stack own: functions, locals, frame objects, and of the
-   innermost frame the temporaries too, up to `stack_end` if that is among them. */
+/* Visits what the frames on the data stack own: functions, locals, and of the innermost frame the
+   temporaries too, up to `stack_end` if that is among them. Not what a frame object that somebody
+   refers to gives access to. */
 int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end, visitproc visit,
                        void *arg);
 
-/* Releases the same, for frames that will never run again. Those whose frame objects somebody else
+/* Releases what they own, for frames that will never run again. Those whose frame objects somebody else
    refers to move into these, so the caller may free the data stack. Runs arbitrary code, to which
    none of the frames is visible; the C stack is not needed any more when that begins. */
 void ml_frames_drop(struct _PyInterpreterFrame *frame, PyObject **stack_end);

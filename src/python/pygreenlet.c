@@ -98,6 +98,8 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     if (!p) return 0;
     Py_VISIT(p->run);
     Py_VISIT(p->start);
+    Py_VISIT(p->value);
+    Py_VISIT(p->kwargs);
     if (p->core.parent) Py_VISIT(ml_py_object(p->core.parent));
     return ml_top_traverse(&p->top, visit, arg);
 }
@@ -113,6 +115,8 @@ static int clear(PyObject *self) {
     ml_top_drop(&p->top);
     Py_CLEAR(p->run);
     Py_CLEAR(p->start);
+    Py_CLEAR(p->value);
+    Py_CLEAR(p->kwargs);
     ml_greenlet *parent = p->core.parent;
     p->core.parent = NULL;
     if (parent) Py_DECREF(ml_py_object(parent));
@@ -128,9 +132,7 @@ static void complain(PyObject *self) {
     PyErr_Clear();
 }
 
-/* The last reference to a suspended greenlet is gone, and it is resurrected with one: ends it, or
-   leaves that to its thread. */
-static void end(PyObject *self) {
+void ml_pygreenlet_end(PyObject *self) {
     ml_greenlet *g = &impl(self)->core;
     ml_thread *mine = ml_this_thread_or_null();
     if (ml_thread_exited(g->thread)) {
@@ -150,7 +152,7 @@ static bool finalize(PyObject *self) {
     PyObject *type, *value, *traceback;
     Py_SET_REFCNT(self, 1);
     PyErr_Fetch(&type, &value, &traceback);
-    end(self);
+    ml_pygreenlet_end(self);
     if (Py_REFCNT(self) == 1 && ml_py_active(&impl(self)->core)) {
         Py_INCREF(self); /* leaked, with its stack */
         complain(self);
@@ -178,7 +180,8 @@ static void finalize_garbage(PyObject *self) {
     if (ml_is_main(&p->core)) return;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    end(self);
+    ml_pygreenlet_end(self);
+    p->garbage = p->core.kill_queued;
     PyErr_Restore(type, value, traceback);
 }
 
@@ -191,6 +194,8 @@ static void dealloc(PyObject *self) {
     if (p) {
         Py_CLEAR(p->run);
         Py_CLEAR(p->start);
+        Py_CLEAR(p->value);
+        Py_CLEAR(p->kwargs);
         ml_top_drop(&p->top);
         if (ml_is_main(&p->core)) ml_py_main_count--;
         ((PyGreenlet *)self)->pimpl = NULL;

@@ -21,7 +21,10 @@ typedef struct ml_pygreenlet {
     ml_top top;
     PyThreadState *ts; /* once started: that of its thread */
     PyObject *run;     /* until the start: what it was made with */
-    PyObject *start;   /* from its preparation to the start: what the attribute `run` gave */
+    PyObject *start;   /* from its preparation on: what the attribute `run` gave ... */
+    PyObject *value;   /* ... and what it is called with, as in a parcel */
+    PyObject *kwargs;
+    bool garbage; /* buried by the collector: others in its cycle refer to it */
 } ml_pygreenlet;
 
 extern PyTypeObject ml_PyGreenlet_Type;
@@ -62,6 +65,9 @@ PyObject *ml_pygreenlet_new(ml_body body, ml_greenlet *parent);
 
 /* A new greenlet that runs a callable (new reference), or NULL with an exception. */
 PyObject *ml_pygreenlet_call(PyObject *callable, ml_greenlet *parent);
+
+/* Ends a suspended greenlet that nobody will continue, or leaves that to its thread. */
+void ml_pygreenlet_end(PyObject *self);
 
 /* The running greenlet of this thread (borrowed), or NULL with MemoryError. */
 ml_greenlet *ml_py_current(void);

@@ -266,47 +266,43 @@ void ml_hook_trace(ml_greenlet *g, ml_parcel *parcel) {
     Py_DECREF(tracer);
 }
 
-/* `run` is looked up by the one who starts the greenlet, as greenlet does: it may be anything. */
-static PyObject *call_run(PyObject *callable, ml_parcel *parcel) {
-    PyObject *value = parcel->value;
-    PyObject *kwargs = parcel->extra;
-    int count = parcel->count;
-    parcel->kind = NULL;
-    PyObject *result = NULL;
-    if (kwargs) {
+/* Calls what `run` gave. The greenlet itself refers to all that is needed, where the collector sees
+   it. */
+static PyObject *call_run(ml_pygreenlet *p, int count) {
+    PyObject *value = p->value;
+    if (p->kwargs) {
         PyObject *args = count == 1 ? PyTuple_Pack(1, value)
                          : value    ? Py_NewRef(value)
                                     : PyTuple_New(0);
-        if (args) result = PyObject_Call(callable, args, kwargs);
-        Py_XDECREF(args);
-    } else if (count == 1) {
-        result = PyObject_CallOneArg(callable, value);
-    } else if (value) {
-        result = PyObject_CallObject(callable, value);
-    } else {
-        result = PyObject_CallNoArgs(callable);
+        if (!args) return NULL;
+        Py_XSETREF(p->value, args);
+        return PyObject_Call(p->start, args, p->kwargs);
     }
-    Py_XDECREF(value);
-    Py_XDECREF(kwargs);
-    return result;
+    if (count == 1) return PyObject_CallOneArg(p->start, value);
+    return value ? PyObject_CallObject(p->start, value) : PyObject_CallNoArgs(p->start);
 }
 
+/* `run` is looked up by the one who starts the greenlet, as greenlet does: it may be anything. */
 static void python_body(ml_greenlet *g, ml_parcel *parcel) {
     ml_pygreenlet *p = impl(g);
-    PyObject *callable = p->start ? p->start : Py_XNewRef(p->run);
-    p->start = NULL;
+    if (!p->start) p->start = Py_XNewRef(p->run);
     PyObject *result = NULL;
     int imported = import(parcel);
     ml_settle(parcel);
     Py_CLEAR(p->run); /* may run anything, now that this greenlet is the current one */
     if (imported == 0) {
+        parcel->kind = NULL;
         if (parcel->error) {
             PyErr_Restore(parcel->value, parcel->extra, parcel->more);
         } else {
-            result = call_run(callable, parcel);
+            p->value = parcel->value;
+            p->kwargs = parcel->extra;
+            result = call_run(p, parcel->count);
         }
     }
-    Py_XDECREF(callable);
+    Py_CLEAR(p->value);
+    Py_CLEAR(p->kwargs);
+    Py_CLEAR(p->start);
     if (result) {
         ml_py_pack_value(parcel, result);
     } else {
@@ -354,11 +350,15 @@ void ml_hook_end(ml_greenlet *g) {
     if (current) ml_hook_release(current);
 }
 
-/* From the graveyard: the owner is this thread, or has ended. Dropping the last reference kills
-   it as always. */
+/* From the graveyard: the owner is this thread, or has ended. Dropping the last reference kills it
+   as always; what others in its cycle refer to is ended before. */
 void ml_hook_kill(ml_greenlet *g) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
+    if (impl(g)->garbage) {
+        impl(g)->garbage = false;
+        if (ml_py_active(g)) ml_pygreenlet_end(ml_py_object(g));
+    }
     ml_hook_release(g);
     PyErr_Restore(type, value, traceback);
 }

@@ -113,8 +113,9 @@ static inline PyObject **ml_values_end(const PyFrameObject *f, PyObject **stack_
 }
 
 /* One reference to each frame is the C stack's (Python/ceval.c, _PyEval_Vector), which only then
-   lets the collector see it. Until then what it refers to counts as the greenlet's. The frame of a
-   generator is seen, and belongs to that. */
+   lets the collector see it; another the next inner frame's. Until then what it refers to counts as
+   the greenlet's, unless there is one more reference: who has that can see all that the frame and
+   the outer ones refer to. The frame of a generator is seen, and belongs to that. */
 static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
     Py_VISIT(top->context);
     Py_VISIT(top->exc_state.exc_type);
@@ -122,6 +123,7 @@ static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg)
     Py_VISIT(top->exc_state.exc_traceback);
     PyObject **stack_end = top->stack_end;
     for (PyFrameObject *f = top->frame; f; f = f->f_back, stack_end = NULL) {
+        if (Py_REFCNT(f) > (f == top->frame ? 1 : 2)) break;
         if (f->f_gen || PyObject_GC_IsTracked((PyObject *)f)) continue;
         Py_VISIT(f->f_code);
         Py_VISIT(f->f_builtins);
