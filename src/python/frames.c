@@ -24,10 +24,12 @@ PyObject *ml_frames_top(struct _PyInterpreterFrame *frame) {
     return object ? object : PyErr_NoMemory();
 }
 
-/* Where the values of `f` end that are surely there: its variables, or its temporaries if
-   `stack_end` is among them. How many of these there are is not known otherwise, since ceval.c
-   keeps that in a register. */
+/* Where the values of `f` end that are surely there. A frame that has called a Python function
+   says itself how many temporaries it has (Python/ceval.c, _PyFrame_SetStackPointer); of one that
+   has called a C function that is in a register, and only `stack_end` may tell. If it is not among
+   them, there are at least the variables. */
 static PyObject **values_end(iframe *f, PyObject **stack_end) {
+    if (f->stacktop >= 0) return f->localsplus + f->stacktop;
     PyObject **variables = f->localsplus + code_of(f)->co_nlocalsplus;
     bool ours = stack_end >= variables && stack_end <= variables + code_of(f)->co_stacksize;
     return ours ? stack_end : variables;
