@@ -99,8 +99,9 @@ class Environment:
         upstream = versions["gevent"].partition("-")[0]
         self.pip("download", "-q", "--no-deps", "-d", part, f"gevent=={upstream}")
         with zipfile.ZipFile(next(part.glob("gevent-*.whl"))) as wheel:
-            wheel.extractall(part / "gevent", [name for name in wheel.namelist() if name.startswith(
-                ("gevent/tests/", "gevent/testing/"))])
+            wheel.extractall(part / "gevent", [
+                name for name in wheel.namelist()
+                if name.startswith(("gevent/tests/", "gevent/testing/"))])
         part.rename(self.debian)
 
 

@@ -76,30 +76,32 @@ def wanted(unit, args):
 
 
 def exceptions():
-    """The names of the tests that are expected to fail."""
+    """The (suite, test) that are expected to fail."""
     lines = (HERE / "exceptions.txt").read_text().splitlines()
-    return {line.split()[0] for line in lines if line.strip() and not line.startswith("#")}
+    return {tuple(line.split()[:2]) for line in lines if line and not line.startswith("#")}
 
 
-def stale(reports, names, chosen):
-    """The exceptions that no suite has, where all suites that may have them ran."""
-    complete = [suite.name for suite, units in chosen
-                if suite.name.startswith("greenlet") and units == suite.units]
-    if not complete:
-        return set()
-    return names - {test for report in reports.values()
-                    for verdict in vars(report).values() for _, test in verdict}
+def stale(reports, chosen, names):
+    """The exceptions that do not exist in the suites that ran completely."""
+    complete = {suite.name for suite, units in chosen if units == suite.units}
+    found = {(name, test) for name, report in reports.items()
+             for verdict in vars(report).values() for _, test in verdict}
+    return {name for name in names - found if name[0] in complete}
+
+
+def count(report):
+    """How many tests passed, now or in the end."""
+    return len(report.passed) + len(report.clean) + len(report.flaky)
 
 
 def show(name, report, directory):
     """Prints the suite's line, and below it what needs attention."""
-    line = f"{name}: {len(report.passed)} passed, {len(report.failed)} failed"
+    line = f"{name}: {count(report)} passed, {len(report.failed)} failed"
     if report.excepted:
         line += f", {len(report.excepted)} excepted"
-    if report.flaky:
-        line += f", {len(report.flaky)} passed at a later attempt"
-    if report.unfit:
-        line += f" ({len(report.unfit)} do not pass on stock)"
+    notes = ((report.clean, "without the leak of stock"), (report.flaky, "at a later attempt"),
+             (report.unfit, "do not pass on stock"))
+    line += "".join(f"; {len(tests)} {note}" for tests, note in notes if tests)
     print(line)
     for unit, test in report.failed:
         print(f"    FAILED {unit} {test}  see {directory}/logs/{name}/{unit}.ours*.log")
@@ -125,13 +127,13 @@ def test(args, database, scratch):
     reports = Comparison(environment, args.jobs, progress).compare(chosen, names)
     for name, report in reports.items():
         show(name, report, environment.directory.relative_to(ROOT))
-    left = stale(reports, names, chosen)
+    left = stale(reports, chosen, names)
     if left:
         print(f"exceptions: 0 passed, {len(left)} failed")
         for name in sorted(left):
-            print(f"    FAILED {name}: no suite has this test")
+            print(f"    FAILED {' '.join(name)}: there is no such test")
     failed = sum(len(report.failed) for report in reports.values()) + len(left)
-    passed = sum(len(report.passed) for report in reports.values())
+    passed = sum(map(count, reports.values()))
     print(f"{passed} passed, {failed} failed, in {time.monotonic() - start:.0f} s")
     return failed
 

@@ -36,13 +36,14 @@ GEVENT_CI = """
     test__iwait test__joinall test__local test__loop_callback test__monkey
     test__monkey_hub_in_thread test__monkey_queue test__monkey_select test__order
     test__pywsgi test__real_greenlet test__select test__server test__signal test__sleep0
-    test__socket_close test__socketpair test__socket_timeout test__subprocess_poll test__systemerror
-    test__threading_2 test__threading_monkey_in_thread test__threading_patched_local test__util
+    test__socket_close test__socketpair test__socket_timeout test__subprocess_poll
+    test__systemerror test__threading_2 test__threading_monkey_in_thread
+    test__threading_patched_local test__util
     """.split()
 
 # eventlet's test files that exercise greenlets.
 EVENTLET_CI = """
-    api_test asyncio_test dagpool_test db_pool_test debug_test event_test green_select_test
+    api_test dagpool_test db_pool_test debug_test event_test green_select_test
     greenpool_test greenthread_test hub_test pools_test queue_test semaphore_test test__event
     thread_test timeout_test timeout_with_statement_test timer_test tpool_test
     """.split()
@@ -100,7 +101,9 @@ def eventlet_suite(sources, ours, stock):
     cwd = sources / "eventlet"
     units = [Unit(name, pytest_args(f"tests/{name}.py"), [cwd], cwd=cwd, timeout=300,
                   ci=name in EVENTLET_CI)
-             for name in stems(cwd / "tests", "*test*.py")]
+             for name in stems(cwd / "tests", "*test*.py") if name != "conftest"]
+    units += [Unit(f"asyncio/{unit.name}", unit.args, unit.paths, {"EVENTLET_HUB": "asyncio"},
+                   cwd, unit.timeout, unit.name == "asyncio_test") for unit in units]
     return Suite("eventlet", units, ours, stock)
 
 
