@@ -44,6 +44,7 @@ class Bank(unittest.IsolatedAsyncioTestCase):
     options = {}
 
     async def asyncSetUp(self):
+        asyncio.get_running_loop().set_debug(False)  # it is slow, and unittest turns it on
         self.engine = create_async_engine(self.url, **self.options)
         self.session = async_sessionmaker(self.engine, expire_on_commit=False)
         async with self.engine.begin() as connection:

@@ -1,25 +1,54 @@
 """A PostgreSQL cluster of one's own, in a temporary directory, reached by its socket only."""
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass
-class Database:
-    """A running cluster that has the database `test`."""
+class Cluster:
+    """The programs of a server, a directory for its data and socket, and the user who runs it."""
 
-    socket: Path
-    user: str
+    def __init__(self, programs, directory, user):
+        self.programs = programs
+        self.directory = directory
+        self.user = user
+        self.switch = {"user": user} if os.geteuid() == 0 else {}
+        self.numbers = itertools.count(1)
 
-    @property
-    def url(self):
-        return f"postgresql+asyncpg://{self.user}@/test?host={self.socket}"
+    def call(self, program, *args):
+        """Runs a program of the server or its clients."""
+        env = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+        env.update(LC_ALL="C.UTF-8", PGHOST=str(self.directory), PGUSER=self.user)
+        subprocess.run([self.programs / program, *args], check=True, cwd=self.directory, env=env,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **self.switch)
+
+    def start(self):
+        data = self.directory / "data"
+        self.call("initdb", "-D", data, "-A", "trust", "-U", self.user, "-E", "UTF8",
+                  "--no-sync")
+        options = (f"-c listen_addresses= -c unix_socket_directories={self.directory} "
+                   "-c fsync=off -c max_connections=90 -c max_prepared_transactions=10")
+        self.call("pg_ctl", "-D", data, "-w", "-l", self.directory / "log", "-o", options,
+                  "start")
+
+    def stop(self):
+        data = self.directory / "data"
+        if (data / "postmaster.pid").exists():
+            self.call("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+
+    def fresh(self):
+        """Makes a database with the schemas that SQLAlchemy's tests want; returns the variables
+        by which clients find it."""
+        name = f"test{next(self.numbers)}"
+        self.call("createdb", name)
+        self.call("psql", "-q", name, "-c", "CREATE SCHEMA test_schema", "-c",
+                  "CREATE SCHEMA test_schema_2")
+        return {"PGHOST": str(self.directory), "PGUSER": self.user, "PGDATABASE": name}
 
 
 def binaries():
@@ -41,32 +70,16 @@ def account():
 
 @contextlib.contextmanager
 def cluster():
-    """Makes a cluster, yields it as a Database, stops and removes it."""
+    """Makes and starts a Cluster, yields it, stops and removes it."""
     programs, user = binaries(), account()
     if programs is None:
         raise RuntimeError("PostgreSQL's server is not installed")
     directory = Path(tempfile.mkdtemp(prefix="compat-db-"))
-    switch = {"user": user} if os.geteuid() == 0 else {}
-
-    def call(program, *args):
-        subprocess.run([programs / program, *args], check=True, cwd=directory, **switch,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       env={**os.environ, "LC_ALL": "C.UTF-8"})
+    shutil.chown(directory, user)
+    found = Cluster(programs, directory, user)
     try:
-        shutil.chown(directory, user)
-        data = directory / "data"
-        call("initdb", "-D", data, "-A", "trust", "-U", user, "-E", "UTF8", "--no-sync")
-        options = (f"-c listen_addresses= -c unix_socket_directories={directory} -c fsync=off "
-                   "-c max_connections=60 -c max_prepared_transactions=10")
-        try:
-            call("pg_ctl", "-D", data, "-w", "-l", directory / "log", "-o", options, "start")
-            call("createdb", "-h", directory, "-U", user, "test")
-            for schema in ("test_schema", "test_schema_2"):
-                call("psql", "-q", "-h", directory, "-U", user, "-c", f"CREATE SCHEMA {schema}",
-                     "test")
-            yield Database(directory, user)
-        finally:
-            if (data / "postmaster.pid").exists():
-                call("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+        found.start()
+        yield found
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        found.stop()
+        shutil.rmtree(directory)

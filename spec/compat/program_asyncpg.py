@@ -1,13 +1,12 @@
-"""SQLAlchemy's asyncio engine on asyncpg and PostgreSQL: COMPAT_DATABASE is the URL."""
+"""SQLAlchemy's asyncio engine on asyncpg and the PostgreSQL that PGHOST and the like name."""
 
-import os
 import unittest
 
 from bank import Bank
 
 
 class PostgreSQL(Bank):
-    url = os.environ["COMPAT_DATABASE"]
+    url = "postgresql+asyncpg://"
     options = {"pool_size": 20, "max_overflow": 20, "pool_timeout": 90}
 
 

@@ -110,26 +110,25 @@ def eventlet_suite(sources, ours, stock):
 def sqlalchemy_suite(sources, ours, stock, database):
     """SQLAlchemy's tests on aiosqlite and, where there is a database, on asyncpg."""
     cwd = sources / "sqlalchemy"
-    databases = [("aiosqlite", ["--db", "aiosqlite"], {})]
+    databases = [("aiosqlite", ["--db", "aiosqlite"], dict)]
     if database:
-        databases.append(("asyncpg", ["--dburi", "postgresql+asyncpg:///test"],
-                          {"PGHOST": str(database.socket), "PGUSER": database.user}))
-    units = [Unit(f"{db}/{Path(file).stem}", pytest_args(file, *args), [], env, cwd=cwd,
-                  timeout=600, ci=file in SQLALCHEMY_CI)
-             for db, args, env in databases for file in SQLALCHEMY_CI + SQLALCHEMY_ALL]
+        databases.append(("asyncpg", ["--dburi", "postgresql+asyncpg://"], database.fresh))
+    units = [Unit(f"{db}/{Path(file).stem}", pytest_args(file, *args), cwd=cwd, timeout=600,
+                  ci=file in SQLALCHEMY_CI, prepare=prepare)
+             for db, args, prepare in databases for file in SQLALCHEMY_CI + SQLALCHEMY_ALL]
     return Suite("sqlalchemy", units, ours, stock)
 
 
 def programs_suite(ours, database):
     """The programs beside this file, each on ours alone."""
-    env = {"COMPAT_DATABASE": database.url} if database else {}
-    units = [Unit(name, [str(HERE / f"{name}.py"), "-v"], [], env)
+    prepare = database.fresh if database else dict
+    units = [Unit(name, [str(HERE / f"{name}.py"), "-v"], prepare=prepare)
              for name in stems(HERE, "program_*.py")]
     return Suite("programs", units, ours)
 
 
 def suites(environment, ours, scratch, database):
-    """All suites. `scratch` is an empty directory, `database` a running cluster or None."""
+    """All suites. `scratch` is an empty directory, `database` a running Cluster or None."""
     stock = Side("stock", environment.stock)
     site = environment.site / "gevent"
     both = GEVENT_CI_BOTH + GEVENT_CI

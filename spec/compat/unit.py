@@ -17,7 +17,7 @@ WORST = {"pass": 0, "clean": 1, "skip": 2, "fail": 3}
 @dataclass
 class Unit:
     """A command of one suite. `name` is unique in its suite; `paths` follow greenlet's directory
-    on PYTHONPATH; `env` is added to the environment."""
+    on PYTHONPATH; the environment gets `env` and, for each run, what `prepare` returns."""
 
     name: str
     args: list
@@ -26,6 +26,7 @@ class Unit:
     cwd: Path = None
     timeout: int = 120
     ci: bool = True
+    prepare: callable = dict
 
 
 @dataclass
@@ -66,11 +67,13 @@ class WrongGreenlet(Exception):
 def environment(unit, side, results):
     """The whole environment of a test process."""
     env = {key: value for key, value in os.environ.items()
-           if not key.startswith(("PYTHON", "GEVENT", "EVENTLET", "LD_", "COMPAT_", "MOONLET_"))
+           if not key.startswith(("PYTHON", "GEVENT", "EVENTLET", "LD_", "PG", "COMPAT_", "MOONLET_"))
            and key != "VIRTUAL_ENV"}
     paths = [HOOKS, side.directory, *unit.paths]
     env.update(COMPAT_RESULTS=str(results), PYTHONFAULTHANDLER="1", PYTHONNOUSERSITE="1",
-               PYTHONPATH=os.pathsep.join(map(str, paths)), **unit.env)
+               PYTHONPATH=os.pathsep.join(map(str, paths)))
+    env.update(unit.env)
+    env.update(unit.prepare())
     env.update(side.env)
     return env
 
