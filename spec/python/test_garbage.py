@@ -1,4 +1,4 @@
-"""Garbage: cycles through greenlets of every state are collected, suspended ones after their end."""
+"""Garbage: cycles through greenlets of every state are collected, suspended ones when ended."""
 import gc
 import sys
 import threading
