@@ -393,7 +393,7 @@ class Flat(unittest.TestCase):
                 g.switch()
 
     def test_100000_lives(self):
-        self.lives(5000)
+        self.lives(20000)
         gc.collect()
         before, objects = resident(), len(gc.get_objects())
         self.lives(100000)
