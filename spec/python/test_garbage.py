@@ -36,7 +36,7 @@ class Garbage(unittest.TestCase):
     def test_not_started(self):
         g = greenlet()
         g.self = [g]
-        g.run = lambda: g
+        g.run = lambda: g  # noqa: F821
         w = weakref.ref(g)
         del g
         self.collected(w)
