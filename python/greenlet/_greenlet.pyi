@@ -4,6 +4,8 @@ from contextvars import Context
 from types import FrameType, TracebackType
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, overload
 
+from typing_extensions import disjoint_base
+
 __version__: str
 _C_API: object
 
@@ -20,6 +22,7 @@ _Exit: TypeAlias = GreenletExit
 _Error: TypeAlias = error
 _Tracer: TypeAlias = Callable[[Literal["switch", "throw"], tuple[greenlet, greenlet]], object]
 
+@disjoint_base
 class greenlet:
     GreenletExit: ClassVar[type[_Exit]]
     error: ClassVar[type[_Error]]

@@ -67,7 +67,7 @@ static inline void PyGreenlet_Import(void) {
 
 /* The functions are macros, so that a source can ask for them with #ifdef. */
 #define PyGreenlet_FUNCTION_(name, result, parameters) \
-    (*(result(*) parameters)_PyGreenlet_API[name##_NUM])
+    (*(result(*) parameters)(uintptr_t)_PyGreenlet_API[name##_NUM])
 
 /* A new greenlet that will run the callable `run` (new reference). NULL and an exception on
    failure. `run` can be NULL, to be set before the start, and `parent`: the current greenlet. */

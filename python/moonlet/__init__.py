@@ -18,7 +18,7 @@ def get_include():
     ImportError if moonlet is not built, as in its source tree.
     """
     for place in __path__:
-        directory = os.path.join(place, "_dropin")
+        directory = os.path.join(place, "drop-in")
         if os.path.isfile(os.path.join(directory, "greenlet", "__init__.py")):
             return directory
     raise ImportError("moonlet is not built: it has no greenlet in {!r}".format(list(__path__)))

@@ -79,16 +79,19 @@ def starter(source, file, namespace):
 # Each of these prepares the program and returns what runs it.
 
 def script(path):
-    if pkgutil.get_importer(path) is not None:  # a directory or a zip file
-        sys.path.insert(0, path)
+    file = os.path.join(os.getcwd(), path)
+    if pkgutil.get_importer(file) is not None:  # a directory or a zip file
+        sys.path.insert(0, file)
         if not getattr(sys.flags, "safe_path", sys.flags.isolated):
             del sys.path[1]
         make_main()
         return lambda: runpy._run_module_as_main("__main__", alter_argv=False)
-    file = os.path.join(os.getcwd(), path)
     source = read(file)
     set_first_path(os.path.dirname(os.path.realpath(path)))
-    loader = importlib.machinery.SourceFileLoader("__main__", file)
+    if isinstance(source, types.CodeType):
+        loader = importlib.machinery.SourcelessFileLoader("__main__", file)
+    else:
+        loader = importlib.machinery.SourceFileLoader("__main__", file)
     return starter(source, file, make_main(file, loader))
 
 
