@@ -63,6 +63,18 @@ ROWS = [
     Row("startup", "moonlet -e ''; python3 -I -c ''", ("empty", ""), ("python3", ""), **STARTUP),
     Row("startup_require", "with require 'moonlet'", ("require", ""), ("python3", ""), **STARTUP),
 ]
+# Of the extension, in any interpreter, beside the newest greenlet.
+EXTENSION_ROWS = [
+    python("python_python", "round trip", 200_000, bar=0.25),
+    python("python_python_arg", "with an argument", 200_000, bar=0.25),
+    python("python_deep_c", "50 calls from C deep", 10_000, bar=0.05),
+    python("python_deep_py", "200 Python frames deep", 200_000, bar=0.15),
+    python("create", "create, run, finish", 20_000, bar=0.08),
+    python("ring", "hop in a ring of 10,000", 200_000, bar=0.8),
+    python("memory_python", "each of 100,000 suspended", 100_000, bar=0.5, **MEMORY),
+    python("gevent_spawn", "spawn and join of a gevent.Greenlet", 20_000),
+    python("gevent_pywsgi", "request to gevent's WSGI server", 5_000),
+]
 COUNTED = "python_python", "create", "collision", "lua_lua", "lua_lua_hoisted", "lua_python", \
     "create_lua"
 
@@ -78,6 +90,13 @@ def programs(build):
         "require": [moonlet, "-e", 'require "moonlet"'],
         "python3": [STOCK, "-I", "-c", ""],
     }
+
+
+def extension_programs(interpreter, ours, peer):
+    """Both have the packages in `peer`, for gevent; ours has the extension before them."""
+    script = [interpreter, f"{BENCH}/workload.py"]
+    return {"python": ["env", f"PYTHONPATH={ours}:{peer}", *script],
+            "greenlet": ["env", f"PYTHONPATH={peer}", *script]}
 
 
 class Worker:
@@ -203,6 +222,13 @@ def surroundings(build):
             "system": platform.platform(), "load": os.getloadavg()}
 
 
+def extension_surroundings(commands):
+    code = "import greenlet, platform, sys;" \
+        "print(f'{greenlet.__file__}: {greenlet.__version__}, Python {platform.python_version()}')"
+    ours, peer = (output_of(*commands[key][:-1], "-c", code) for key in ("python", "greenlet"))
+    return {"ours": ours, "peer": peer, "load": os.getloadavg()}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="*", metavar="WHAT", help="rows, or how their names begin")
@@ -213,8 +239,12 @@ def main():
     parser.add_argument("--instructions", action="store_true",
                         help="count them with valgrind instead of measuring time")
     parser.add_argument("--list", action="store_true", help="list the rows")
+    parser.add_argument("--extension", nargs=3, metavar=("PYTHON", "OURS", "PEER"),
+                        help="measure the package greenlet in directory OURS beside the one in "
+                        "PEER, both in the interpreter PYTHON")
     options = parser.parse_args()
-    rows = [row for row in ROWS if row.name.startswith(tuple(options.what) or "")]
+    known = EXTENSION_ROWS if options.extension else ROWS
+    rows = [row for row in known if row.name.startswith(tuple(options.what) or "")]
     if options.instructions:
         rows = [row for row in rows if row.name in COUNTED]
     if not rows:
@@ -223,12 +253,17 @@ def main():
         print(*(f"{row.name:18}{row.what}" for row in rows), sep="\n")
         return 0
     build = options.build.resolve()
-    report = surroundings(build)
-    print(report["ours"], report["peer"], report["machine"], "", sep="\n")
-    if options.instructions:
-        report["instructions"] = count(rows, programs(build))
+    if options.extension:
+        commands = extension_programs(*options.extension)
+        report = extension_surroundings(commands)
     else:
-        report["rows"] = measure(rows, programs(build), options.quick)
+        commands = programs(build)
+        report = surroundings(build)
+    print(report["ours"], report["peer"], report.get("machine", ""), sep="\n")
+    if options.instructions:
+        report["instructions"] = count(rows, commands)
+    else:
+        report["rows"] = measure(rows, commands, options.quick)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     over = [r["name"] for r in report.get("rows", ()) if r["bar"] and r["ratio"] > r["bar"]]

@@ -125,6 +125,45 @@ def memory_python(n):
     return (resident() - before) / n
 
 
+def gevent_spawn(n):
+    import gevent
+    start = process_time_ns()
+    for _ in repeat(None, n // 1000):
+        gevent.joinall([gevent.spawn(nothing) for _ in repeat(None, 1000)])
+    return (process_time_ns() - start) / (n // 1000 * 1000)
+
+
+def gevent_pywsgi(n, clients=50):
+    """One operation is one request, with what its client does."""
+    import gevent
+    from gevent import pywsgi, socket
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    def client(requests):
+        with socket.create_connection(server.address) as connection:
+            for _ in repeat(None, requests):
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                reply = b""
+                while not reply.endswith(b"\r\n\r\nok"):
+                    data = connection.recv(4096)
+                    if not data:
+                        raise EOFError(reply)
+                    reply += data
+
+    server = pywsgi.WSGIServer(("127.0.0.1", 0), application, log=None)
+    server.start()
+    requests = max(1, n // clients)
+    start = process_time_ns()
+    gevent.joinall([gevent.spawn(client, requests) for _ in repeat(None, clients)],
+                   raise_error=True)
+    time = process_time_ns() - start
+    server.stop()
+    return time / (requests * clients)
+
+
 for line in sys.stdin:
     name, n = line.split()
     print(globals()[name](int(n)), flush=True)

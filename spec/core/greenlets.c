@@ -329,6 +329,42 @@ static void a_greenlet_inherits_the_rounding_mode_and_keeps_its_own(void) {
     ml_set_lane_limit(usual);
 }
 
+static void note_origin(host_tracer *tracer, ml_greenlet *g, ml_parcel *parcel) {
+    CHECK(ml_is_running(g));
+    tracer->calls++;
+    tracer->origin = parcel->origin;
+    if (tracer->calls == 3) *ml_thread_tracer(ml_thread_get()) = NULL;
+}
+
+static void a_tracer_sees_every_arrival(void) {
+    ml_greenlet *g = host_new(main_greenlet, echo, NULL);
+    host_tracer tracer = {.call = note_origin};
+    *ml_thread_tracer(ml_thread_get()) = &tracer;
+    CHECK(host_switch(g, 1) == 1); /* there and back */
+    CHECK(tracer.calls == 2 && tracer.origin == g);
+    CHECK(host_switch(main_greenlet, 1) == 1); /* to itself; the tracer goes */
+    CHECK(tracer.calls == 3 && !tracer.origin);
+    CHECK(host_switch(g, 0) == 0 && tracer.calls == 3);
+    host_release(g);
+}
+
+static void measure_main(ml_greenlet *self, ml_parcel *parcel) {
+    host_open(parcel);
+    CHECK(ml_stack_size(self) == 0);
+    host_switch(self->parent, (long)ml_stack_size(main_greenlet));
+    *parcel = host_value(0);
+}
+
+static void a_suspended_stack_has_a_size(void) {
+    ml_greenlet *g = host_new(main_greenlet, measure_main, NULL);
+    CHECK(ml_stack_size(g) == 0 && ml_stack_size(main_greenlet) == 0);
+    CHECK(host_switch(g, 0) > 0);
+    CHECK(ml_stack_size(g) > 0 && ml_stack_size(g) < 65536);
+    host_switch(g, 0);
+    CHECK(g->state == ML_DEAD && ml_stack_size(g) == 0);
+    host_release(g);
+}
+
 int main(void) {
     host_install();
     CHECK(!ml_this_thread_or_null());
@@ -345,6 +381,8 @@ int main(void) {
     errors_cross();
     a_start_can_be_refused();
     code_that_runs_before_a_start_may_do_anything();
+    a_tracer_sees_every_arrival();
+    a_suspended_stack_has_a_size();
     a_switch_to_a_resident_copies_nothing();
     the_lane_of_the_latest_to_finish_is_used_next();
     the_dead_hold_no_memory();

@@ -26,9 +26,18 @@ enum { SANITIZED = 0 };
 typedef struct host_greenlet {
     ml_greenlet core;
     int references;
+    bool evicted;                      /* its bytes are not in place ... */
+    uint64_t bytes;                    /* ... and what they were */
     void *data;                        /* for the test */
     int (*prepare)(ml_greenlet *self); /* or NULL; to refuse, return host_refuse(...) */
 } host_greenlet;
+
+/* What ml_thread_tracer points to in these tests. */
+typedef struct host_tracer {
+    void (*call)(struct host_tracer *tracer, ml_greenlet *g, ml_parcel *parcel);
+    int calls;
+    ml_greenlet *origin; /* of the last call */
+} host_tracer;
 
 static inline host_greenlet *host(ml_greenlet *g) { return (host_greenlet *)g; }
 

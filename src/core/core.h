@@ -99,8 +99,8 @@ int ml_hook_prepare(ml_greenlet *g);
 /* Takes the error that ml_hook_prepare has set into `parcel`. */
 void ml_hook_take_error(ml_parcel *parcel);
 
-/* Before the stack of `g`, the current greenlet, is left. May not switch. */
-void ml_hook_leave(ml_greenlet *g);
+/* Before the stack of `g`, the current greenlet, is left with `parcel`. May not switch. */
+void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel);
 
 /* On the stack of `g` again. Retains `g`: the current greenlet holds a reference to itself, which
    passes to the next one's parcel as its `origin`. May not switch. */
@@ -109,6 +109,16 @@ void ml_hook_enter(ml_greenlet *g);
 /* On a new stack: does what ml_hook_enter does, then calls g->body with what the language needs
    around it. */
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel);
+
+/* The bytes of the suspended `g` are about to leave their place, to the heap or for good; and are
+   back there. In between, nothing may point into them that somebody follows. May not fail,
+   allocate or switch. The first may write to the bytes: what it writes will be back, too. */
+void ml_hook_evict(ml_greenlet *g);
+void ml_hook_restore(ml_greenlet *g);
+
+/* `g`, the current greenlet, was switched to and its thread has a tracer (ml_thread_tracer): tells
+   it, and may replace what `parcel` brings. May run arbitrary code. */
+void ml_hook_trace(ml_greenlet *g, ml_parcel *parcel);
 
 /* `g` lost its last reference while suspended, and was buried: ends it and drops the reference that
    ml_bury was given. */
@@ -132,6 +142,9 @@ ml_thread *ml_this_thread_or_null(void);
 ml_greenlet *ml_current(void);
 
 ml_greenlet *ml_thread_main(const ml_thread *t);
+
+/* Who is told of every switch on `t`, or NULL: a place that the language owns. */
+void **ml_thread_tracer(ml_thread *t);
 bool ml_thread_exited(const ml_thread *t);
 
 /* The thread `t` has ended or is about to: its suspended greenlets can never run again, its
@@ -155,6 +168,13 @@ void ml_greenlet_fini(ml_greenlet *g);
 void ml_greenlet_abandon(ml_greenlet *g);
 
 bool ml_is_main(const ml_greenlet *g);
+
+/* Whether `g` is the current greenlet of some thread. */
+bool ml_is_running(const ml_greenlet *g);
+
+/* How many bytes of stack the suspended `g` has, in place or copied aside. 0 for all others, and
+   for the main greenlet of another thread. */
+size_t ml_stack_size(const ml_greenlet *g);
 
 /* Whether the stack of `g` can be read where it is: not while it is evicted, or on its way. For
    signal handlers, too. */

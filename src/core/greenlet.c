@@ -45,12 +45,21 @@ void ml_greenlet_fini(ml_greenlet *g) {
 
 void ml_greenlet_abandon(ml_greenlet *g) {
     ml_lanes *lanes = &g->thread->lanes;
+    if (g->lane->resident == g) ml_hook_evict(g);
     if (g->saved) ml_lane_forget(lanes, g);
     ml_lane_leave(lanes, g);
     g->state = ML_DEAD;
 }
 
 bool ml_is_main(const ml_greenlet *g) { return g->state != ML_NEW && !g->lane; }
+
+bool ml_is_running(const ml_greenlet *g) { return g->thread && g->thread->current == g; }
+
+size_t ml_stack_size(const ml_greenlet *g) {
+    if (g->state != ML_ACTIVE || ml_thread_exited(g->thread) || ml_is_running(g)) return 0;
+    if (g->lane) return (size_t)(g->lane->base - (char *)g->sp);
+    return g->thread == ml_this_thread ? ml_thread_stack_above(g->sp) : 0;
+}
 
 bool ml_in_place(const ml_greenlet *g) { return !g->lane || g->lane->resident == g; }
 
@@ -311,10 +320,11 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
     }
     if (to == from) {
         parcel->origin = NULL;
+        if (t->tracer) ml_hook_trace(from, parcel);
         return 0;
     }
     t->parcel = *parcel;
-    ml_hook_leave(from);
+    ml_hook_leave(from, parcel);
     result = jump(t, from, to);
     if (__builtin_expect(result != 0, 0)) {
         if (started) unstart(t, to);
@@ -325,6 +335,7 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
     *parcel = t->parcel;
     parcel->origin = t->origin;
     ml_hook_enter(from);
+    if (__builtin_expect(t->tracer != NULL, 0)) ml_hook_trace(from, parcel);
     return 0;
 }
 
@@ -365,7 +376,7 @@ _Noreturn static void finish(ml_thread *t, ml_greenlet *g, ml_parcel *parcel) {
     if (g->saved) ml_lane_forget(&t->lanes, g);
     g->state = ML_DEAD;
     t->parcel = *parcel;
-    ml_hook_leave(g);
+    ml_hook_leave(g, parcel);
     jump(t, g, to);
     abort(); /* not reached: nobody can switch to the dead */
 }

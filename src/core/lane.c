@@ -184,6 +184,7 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
     if (!g) return 0;
     size_t size = (size_t)(lane->base - (char *)g->sp);
     if (make_place(g, size, lender) != 0) return ML_ENOMEM;
+    ml_hook_evict(g);
     ml_copy(g->saved, g->sp, size);
     g->saved_size = size;
     lane->resident = NULL;
@@ -197,6 +198,7 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
 void ml_lane_restore(ml_lanes *lanes, ml_greenlet *g) {
     ml_unpoison(g->sp, g->saved_size);
     ml_copy(g->sp, g->saved, g->saved_size);
+    ml_hook_restore(g);
     atomic_signal_fence(memory_order_seq_cst); /* see ml_in_place */
     g->lane->resident = g;
     if (HOSTILE || g->guest_of) ml_lane_forget(lanes, g);
@@ -217,6 +219,7 @@ void ml_lane_forget(ml_lanes *lanes, ml_greenlet *g) {
 void ml_lanes_fini(ml_lanes *lanes) {
     for (unsigned i = 0; i < lanes->count; i++) {
         ml_lane *lane = lanes->all[i];
+        if (lane->resident) ml_hook_evict(lane->resident);
         if (lane->guest) {
             lane->guest->saved = NULL;
             lane->guest->guest_of = NULL;

@@ -1,6 +1,7 @@
-#define _GNU_SOURCE /* MAP_NORESERVE, MAP_STACK, MADV_NOHUGEPAGE */
-#include "core.h"
+#define _GNU_SOURCE /* MAP_NORESERVE, MAP_STACK, MADV_NOHUGEPAGE, pthread_getattr_np */
+#include "thread.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -18,5 +19,16 @@ static void *map(size_t size, size_t guard) {
 }
 
 static void unmap(void *memory, size_t size) { munmap(memory, size); }
+
+size_t ml_thread_stack_above(const char *sp) {
+    pthread_attr_t attributes;
+    void *low = NULL;
+    size_t size = 0;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
+    pthread_attr_getstack(&attributes, &low, &size);
+    pthread_attr_destroy(&attributes);
+    const char *base = (const char *)low + size;
+    return sp > (const char *)low && sp < base ? (size_t)(base - sp) : 0;
+}
 
 ml_memory ml_the_memory = {malloc, free, map, unmap};

@@ -39,6 +39,7 @@ ml_greenlet *ml_current(void) {
 }
 
 ml_greenlet *ml_thread_main(const ml_thread *t) { return t->main; }
+void **ml_thread_tracer(ml_thread *t) { return &t->tracer; }
 bool ml_thread_exited(const ml_thread *t) { return t->exited; }
 
 ml_counts ml_thread_counts(void) {

@@ -16,6 +16,7 @@ struct ml_thread {
     ml_parcel parcel;                 /* in flight */
     ml_greenlet *origin;              /* who made the switch in flight */
     ml_greenlet *main;
+    void *tracer;
     ml_lanes lanes;
 
     /* Copying runs here when it replaces the bytes its caller stands on. */
@@ -34,6 +35,10 @@ struct ml_thread {
 /* The calling thread, or NULL if it has none yet. Initial-exec: one instruction, also in a
    shared library that is loaded late; it takes eight bytes of the surplus glibc keeps for this. */
 extern _Thread_local ml_thread *ml_this_thread __attribute__((tls_model("initial-exec")));
+
+/* How many bytes of the calling thread's own stack there are from `sp` to its base; 0 if `sp` is
+   elsewhere. */
+size_t ml_thread_stack_above(const char *sp);
 
 /* Kills what is in the graveyard. */
 void ml_thread_drain(ml_thread *t);

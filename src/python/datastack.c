@@ -1,5 +1,8 @@
-#define PY_SSIZE_T_CLEAN
-#include "datastack.h"
+#include "tstate.h"
+
+#ifdef ML_FRAMES /* there is a data stack */
+
+#include <stdatomic.h>
 
 /* Enough for five or six frames of ordinary functions, so for most tasks that wait. */
 #define ROOT_SIZE 1024
@@ -12,6 +15,7 @@ static _PyStackChunk *roots;
 static int root_count;
 static void *chunks; /* linked by their first word */
 static int chunk_count;
+static atomic_flag chunks_in_use = ATOMIC_FLAG_INIT;
 static PyObjectArenaAllocator arena; /* the one that was there before */
 
 _PyStackChunk *ml_datastack_new(void) {
@@ -47,27 +51,49 @@ void ml_datastack_free(_PyStackChunk *chunk) {
     }
 }
 
+/* The arena allocator is the whole process's, and each interpreter may have a GIL of its own
+   (CPython >= 3.12): who comes when somebody else is here does without the pool. */
+static bool enter(void) {
+    return !atomic_flag_test_and_set_explicit(&chunks_in_use, memory_order_acquire);
+}
+static void leave(void) { atomic_flag_clear_explicit(&chunks_in_use, memory_order_release); }
+
 static void *allocate(void *ctx, size_t size) {
-    if (size != CHUNK_SIZE || !chunks) return arena.alloc(arena.ctx, size);
     (void)ctx;
-    void *chunk = chunks;
-    memcpy(&chunks, chunk, sizeof chunks);
-    chunk_count--;
-    return chunk;
+    void *chunk = NULL;
+    if (size == CHUNK_SIZE && enter()) {
+        chunk = chunks;
+        if (chunk) {
+            memcpy(&chunks, chunk, sizeof chunks);
+            chunk_count--;
+        }
+        leave();
+    }
+    return chunk ? chunk : arena.alloc(arena.ctx, size);
 }
 
 static void release(void *ctx, void *memory, size_t size) {
-    if (size != CHUNK_SIZE || chunk_count >= MAX_CHUNKS) {
-        arena.free(arena.ctx, memory, size);
+    (void)ctx;
+    if (size == ROOT_SIZE) { /* its greenlet was running when the thread state was cleared */
+        PyMem_RawFree(memory);
         return;
     }
-    (void)ctx;
-    memcpy(memory, &chunks, sizeof chunks);
-    chunks = memory;
-    chunk_count++;
+    if (size == CHUNK_SIZE && enter()) {
+        bool kept = chunk_count < MAX_CHUNKS;
+        if (kept) {
+            memcpy(memory, &chunks, sizeof chunks);
+            chunks = memory;
+            chunk_count++;
+        }
+        leave();
+        if (kept) return;
+    }
+    arena.free(arena.ctx, memory, size);
 }
 
 void ml_datastack_init(void) {
     PyObject_GetArenaAllocator(&arena);
     PyObject_SetArenaAllocator(&(PyObjectArenaAllocator){NULL, allocate, release});
 }
+
+#endif

@@ -12,11 +12,6 @@ extern const ml_body ml_py_body;
 
 static inline ml_pygreenlet *impl(PyObject *self) { return ((PyGreenlet *)self)->pimpl; }
 
-/* Active here means: its stack can still run. */
-static bool active(const ml_greenlet *g) {
-    return g->state == ML_ACTIVE && !ml_thread_exited(g->thread);
-}
-
 ml_greenlet *ml_py_current(void) {
     ml_greenlet *g = ml_current();
     if (!g) PyErr_NoMemory();
@@ -84,7 +79,6 @@ static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
 }
 
 static int setrun(PyObject *self, PyObject *value, void *closure);
-static int setparent(PyObject *self, PyObject *value, void *closure);
 
 static int init(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"run", "parent", NULL};
@@ -94,7 +88,7 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs) {
         return -1;
     }
     if (run && setrun(self, run, NULL) != 0) return -1;
-    if (parent && parent != Py_None && setparent(self, parent, NULL) != 0) return -1;
+    if (parent && parent != Py_None && ml_py_set_parent(self, parent) != 0) return -1;
     return 0;
 }
 
@@ -104,19 +98,25 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     if (!p) return 0;
     Py_VISIT(p->run);
     Py_VISIT(p->start);
+    Py_VISIT(p->value);
+    Py_VISIT(p->kwargs);
     if (p->core.parent) Py_VISIT(ml_py_object(p->core.parent));
-    return p->core.state == ML_ACTIVE ? 0 : ml_top_traverse(&p->top, visit, arg);
+    return ml_top_traverse(&p->top, visit, arg);
 }
 
-/* An active greenlet is no garbage: what its stack refers to cannot be seen. */
-static int is_gc(PyObject *self) { return !impl(self) || !active(&impl(self)->core); }
-
+/* Of a suspended greenlet the stack refers to things that cannot be seen: what is reachable from
+   it then looks alive and is kept. What is seen (ml_top_traverse) may be part of a garbage cycle,
+   whose collection then ends the greenlet first (finalize_garbage). */
 static int clear(PyObject *self) {
     ml_pygreenlet *p = impl(self);
     Py_CLEAR(((PyGreenlet *)self)->dict);
-    if (!p || active(&p->core)) return 0;
+    if (!p || ml_py_active(&p->core)) return 0;
+    if (!ml_is_main(&p->core)) p->core.state = p->core.state == ML_NEW ? ML_NEW : ML_DEAD;
+    ml_top_drop(&p->top);
     Py_CLEAR(p->run);
     Py_CLEAR(p->start);
+    Py_CLEAR(p->value);
+    Py_CLEAR(p->kwargs);
     ml_greenlet *parent = p->core.parent;
     p->core.parent = NULL;
     if (parent) Py_DECREF(ml_py_object(parent));
@@ -132,22 +132,18 @@ static void complain(PyObject *self) {
     PyErr_Clear();
 }
 
-/* The last reference to a suspended greenlet is gone, and it is resurrected with one: ends it, or
-   leaves that to its thread. */
-static void end(PyObject *self) {
+void ml_pygreenlet_end(PyObject *self) {
     ml_greenlet *g = &impl(self)->core;
     ml_thread *mine = ml_this_thread_or_null();
-    if (ml_thread_exited(g->thread) || _Py_IsFinalizing()) {
+    if (ml_thread_exited(g->thread)) {
         g->state = ML_DEAD; /* nobody can run it any more */
+    } else if (ml_finalizing()) {
+        ml_greenlet_abandon(g);
     } else if (g->thread != mine || (ml_py_may_switch && !ml_py_may_switch(ml_py_current()))) {
         Py_INCREF(self);
         ml_bury(g);
     } else {
         ml_hook_end(g);
-        if (Py_REFCNT(self) == 1 && active(g)) {
-            Py_INCREF(self); /* leaked, with its stack */
-            complain(self);
-        }
     }
 }
 
@@ -156,7 +152,11 @@ static bool finalize(PyObject *self) {
     PyObject *type, *value, *traceback;
     Py_SET_REFCNT(self, 1);
     PyErr_Fetch(&type, &value, &traceback);
-    end(self);
+    ml_pygreenlet_end(self);
+    if (Py_REFCNT(self) == 1 && ml_py_active(&impl(self)->core)) {
+        Py_INCREF(self); /* leaked, with its stack */
+        complain(self);
+    }
     PyErr_Restore(type, value, traceback);
     Py_ssize_t count = Py_REFCNT(self) - 1;
     Py_SET_REFCNT(self, count);
@@ -170,6 +170,21 @@ static bool finalize(PyObject *self) {
     return false;
 }
 
+/* As tp_finalize: the collector has found it in a cycle that nobody refers to, while all of it is
+   still whole. When the last reference has gone (subtype_dealloc of Objects/typeobject.c calls
+   this with a count of 1; the collector holds a reference of its own) it is left to dealloc, which
+   unlike this may be called for the same object again and again. */
+static void finalize_garbage(PyObject *self) {
+    ml_pygreenlet *p = impl(self);
+    if (!p || Py_REFCNT(self) == 1 || !ml_py_active(&p->core) || ml_is_running(&p->core)) return;
+    if (ml_is_main(&p->core)) return;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    ml_pygreenlet_end(self);
+    p->garbage = p->core.kill_queued;
+    PyErr_Restore(type, value, traceback);
+}
+
 static void dealloc(PyObject *self) {
     ml_pygreenlet *p = impl(self);
     PyObject_GC_UnTrack(self);
@@ -179,7 +194,10 @@ static void dealloc(PyObject *self) {
     if (p) {
         Py_CLEAR(p->run);
         Py_CLEAR(p->start);
+        Py_CLEAR(p->value);
+        Py_CLEAR(p->kwargs);
         ml_top_drop(&p->top);
+        if (ml_is_main(&p->core)) ml_py_main_count--;
         ((PyGreenlet *)self)->pimpl = NULL;
         ml_greenlet_fini(&p->core);
         PyMem_Free(p);
@@ -245,8 +263,7 @@ static PyObject *getparent(PyObject *self, void *closure) {
     return Py_NewRef(parent ? ml_py_object(parent) : Py_None);
 }
 
-static int setparent(PyObject *self, PyObject *value, void *closure) {
-    (void)closure;
+int ml_py_set_parent(PyObject *self, PyObject *value) {
     if (!value) {
         PyErr_SetString(PyExc_AttributeError, "can't delete attribute");
         return -1;
@@ -272,26 +289,78 @@ static int setparent(PyObject *self, PyObject *value, void *closure) {
     return result == 0 ? 0 : -1;
 }
 
+static int setparent(PyObject *self, PyObject *value, void *closure) {
+    (void)closure;
+    return ml_py_set_parent(self, value);
+}
+
+static PyObject *getframe(PyObject *self, void *closure) {
+    (void)closure;
+    PyObject *frame = ml_top_frame(&impl(self)->top);
+    return frame || PyErr_Occurred() ? frame : Py_NewRef(Py_None);
+}
+
+/* Where the context of a greenlet is: in its thread's state while it runs. NULL, with an
+   exception, for one that runs in another thread. */
+static PyObject **context_of(ml_pygreenlet *p, const char *what) {
+    if (!ml_is_running(&p->core)) return &p->top.context;
+    if (&p->core == ml_current()) return &p->ts->context;
+    PyErr_Format(PyExc_ValueError,
+                 "cannot %s context of a greenlet that is running in a different thread", what);
+    return NULL;
+}
+
+static PyObject *getcontext(PyObject *self, void *closure) {
+    (void)closure;
+    PyObject **context = context_of(impl(self), "get");
+    return context ? Py_NewRef(*context ? *context : Py_None) : NULL;
+}
+
+static int setcontext(PyObject *self, PyObject *value, void *closure) {
+    (void)closure;
+    if (!value) {
+        PyErr_SetString(PyExc_AttributeError, "can't delete context attribute");
+        return -1;
+    }
+    if (value != Py_None && !PyContext_CheckExact(value)) {
+        PyErr_SetString(PyExc_TypeError, "greenlet context must be a contextvars.Context or None");
+        return -1;
+    }
+    ml_pygreenlet *p = impl(self);
+    PyObject **context = context_of(p, "set");
+    if (!context) return -1;
+    PyObject *old = *context;
+    *context = value == Py_None ? NULL : Py_NewRef(value);
+    if (context != &p->top.context) p->ts->context_ver++; /* what ContextVar.get caches is old */
+    Py_XDECREF(old);
+    return 0;
+}
+
+static PyObject *getstacksaved(PyObject *self, void *closure) {
+    (void)closure;
+    return PyLong_FromSize_t(ml_stack_size(&impl(self)->core));
+}
+
 static PyObject *getdead(PyObject *self, void *closure) {
     (void)closure;
     const ml_greenlet *g = &impl(self)->core;
-    return PyBool_FromLong(g->state != ML_NEW && !active(g));
+    return PyBool_FromLong(g->state != ML_NEW && !ml_py_active(g));
 }
 
-static int is_true(PyObject *self) { return active(&impl(self)->core); }
+static int is_true(PyObject *self) { return ml_py_active(&impl(self)->core); }
 
 static PyObject *repr(PyObject *self) {
     const ml_greenlet *g = &impl(self)->core;
     const char *name = Py_TYPE(self)->tp_name;
     const void *thread = g->thread;
-    if (g->state != ML_NEW && !active(g)) {
+    if (g->state != ML_NEW && !ml_py_active(g)) {
         const char *exited = thread && ml_thread_exited(g->thread) ? "(thread exited) " : "";
         return PyUnicode_FromFormat("<%s object at %p (otid=%p) %sdead>", name, self, thread,
                                     exited);
     }
     const char *where = g->state == ML_NEW ? "" : g == ml_current() ? " current" : " suspended";
     return PyUnicode_FromFormat("<%s object at %p (otid=%p)%s%s%s%s>", name, self, thread, where,
-                                active(g) ? " active" : "",
+                                ml_py_active(g) ? " active" : "",
                                 g->state == ML_NEW ? " pending" : " started",
                                 ml_is_main(g) ? " main" : "");
 }
@@ -306,6 +375,11 @@ static PyGetSetDef attributes[] = {
      "The greenlet that gets what this one returns, or the exception that ends it. None for a "
      "thread's main greenlet.",
      NULL},
+    {"gr_frame", getframe, NULL,
+     "The frame that is to continue when it is switched to; None unless it is suspended.", NULL},
+    {"gr_context", getcontext, setcontext,
+     "The contextvars.Context that it runs in; None: an empty one, made when it is needed.", NULL},
+    {"_stack_saved", getstacksaved, NULL, "How many bytes of stack it has while suspended.", NULL},
     {"dead", getdead, NULL, "Whether it has finished.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -326,7 +400,7 @@ PyTypeObject ml_PyGreenlet_Type = {
     .tp_free = PyObject_GC_Del,
     .tp_traverse = traverse,
     .tp_clear = clear,
-    .tp_is_gc = is_gc,
+    .tp_finalize = finalize_garbage,
     .tp_repr = repr,
     .tp_as_number = &as_number,
     .tp_methods = ml_pyswitch_methods,
@@ -346,6 +420,6 @@ int ml_pygreenlet_init(void) {
         return -1;
     }
     ml_PyExc_GreenletError = error;
-    ml_datastack_init();
+    ml_top_init();
     return 0;
 }

@@ -21,7 +21,10 @@ typedef struct ml_pygreenlet {
     ml_top top;
     PyThreadState *ts; /* once started: that of its thread */
     PyObject *run;     /* until the start: what it was made with */
-    PyObject *start;   /* from its preparation to the start: what the attribute `run` gave */
+    PyObject *start;   /* from its preparation on: what the attribute `run` gave ... */
+    PyObject *value;   /* ... and what it is called with, as in a parcel */
+    PyObject *kwargs;
+    bool garbage; /* buried by the collector: others in its cycle refer to it */
 } ml_pygreenlet;
 
 extern PyTypeObject ml_PyGreenlet_Type;
@@ -39,6 +42,20 @@ static inline ml_greenlet *ml_py_core(PyObject *greenlet) {
 /* The object that carries `g` (borrowed). */
 static inline PyObject *ml_py_object(const ml_greenlet *g) { return g->owner; }
 
+/* How many main greenlets there are. */
+extern Py_ssize_t ml_py_main_count;
+
+/* Whether its stack can still run. */
+static inline bool ml_py_active(const ml_greenlet *g) {
+    return g->state == ML_ACTIVE && !ml_thread_exited(g->thread);
+}
+
+/* Replaces the parent as the attribute does. 0, or -1 with an exception. */
+int ml_py_set_parent(PyObject *greenlet, PyObject *parent);
+
+/* greenlet._C_API, a new capsule, or NULL with an exception. */
+PyObject *ml_py_capsule(void);
+
 /* Readies the type and the exceptions. 0, or -1 with an exception. */
 int ml_pygreenlet_init(void);
 
@@ -49,6 +66,9 @@ PyObject *ml_pygreenlet_new(ml_body body, ml_greenlet *parent);
 /* A new greenlet that runs a callable (new reference), or NULL with an exception. */
 PyObject *ml_pygreenlet_call(PyObject *callable, ml_greenlet *parent);
 
+/* Ends a suspended greenlet that nobody will continue, or leaves that to its thread. */
+void ml_pygreenlet_end(PyObject *self);
+
 /* The running greenlet of this thread (borrowed), or NULL with MemoryError. */
 ml_greenlet *ml_py_current(void);
 
@@ -58,11 +78,16 @@ void ml_py_raise(int code, const ml_greenlet *g);
 /* ---------------------------------------------------------------------------------- parcels
 
    value: with count 1 the one argument, else a tuple (NULL: empty); extra: a dict of keyword
-   arguments or NULL. An error: value, extra and more are type, value and traceback. */
+   arguments or NULL; more: the end of the arguments where the caller has them, if known, which is
+   the end of its frame's temporaries. An error: value, extra and more are type, value and
+   traceback. */
 extern const ml_parcel_kind ml_py_parcel;
 
 /* Sets a parcel to one value, stealing the reference. */
 void ml_py_pack_value(ml_parcel *parcel, PyObject *value);
+/* Sets a parcel to the arguments of a call, which it borrows; kwargs may be NULL. 0, or -1 with an
+   exception. */
+int ml_py_pack_call(ml_parcel *parcel, PyObject *args, PyObject *kwargs);
 /* Moves the exception that is set into a parcel. */
 void ml_py_pack_error(ml_parcel *parcel);
 /* Gives what a parcel brought as the result of a call: a new reference, or NULL with the
@@ -70,6 +95,10 @@ void ml_py_pack_error(ml_parcel *parcel);
 PyObject *ml_py_unpack(ml_parcel *parcel);
 /* Switches and unpacks. Steals the parcel's values, also on failure. */
 PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel);
+
+/* Throws what greenlet's throw(type, value, traceback) means; value and traceback may be NULL or
+   None. */
+PyObject *ml_py_throw(ml_greenlet *g, PyObject *type, PyObject *value, PyObject *traceback);
 
 /* What another room puts here when it brings parcels of its own: turns one into a Python parcel,
    in place. 0, or -1 with an exception and the parcel empty. */

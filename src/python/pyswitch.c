@@ -4,6 +4,7 @@
 
 int (*ml_py_import_parcel)(ml_parcel *parcel);
 bool (*ml_py_may_switch)(const ml_greenlet *current);
+Py_ssize_t ml_py_main_count;
 
 static inline ml_pygreenlet *impl(ml_greenlet *g) { return (ml_pygreenlet *)g; }
 
@@ -12,7 +13,7 @@ static inline ml_pygreenlet *impl(ml_greenlet *g) { return (ml_pygreenlet *)g; }
 static void discard(ml_parcel *parcel) {
     Py_XDECREF(parcel->value);
     Py_XDECREF(parcel->extra);
-    Py_XDECREF(parcel->more);
+    if (parcel->error) Py_XDECREF(parcel->more);
 }
 
 const ml_parcel_kind ml_py_parcel = {discard};
@@ -53,6 +54,7 @@ static int pack_arguments(ml_parcel *parcel, PyObject *const *args, Py_ssize_t n
         }
     }
     pack(parcel, value, kwargs, (int)nargs);
+    parcel->more = (void *)(args + nargs + count);
     return 0;
 
 failed:
@@ -82,6 +84,14 @@ static int import(ml_parcel *parcel) {
     int result = ml_py_import_parcel(parcel);
     if (result != 0) parcel->kind = NULL;
     return result;
+}
+
+int ml_py_pack_call(ml_parcel *parcel, PyObject *args, PyObject *kwargs) {
+    if (kwargs && !(kwargs = PyDict_Copy(kwargs))) return -1;
+    Py_ssize_t count = PyTuple_GET_SIZE(args);
+    PyObject *value = count == 1 ? PyTuple_GET_ITEM(args, 0) : count > 1 ? args : NULL;
+    pack(parcel, Py_XNewRef(value), kwargs, (int)count);
+    return 0;
 }
 
 PyObject *ml_py_unpack(ml_parcel *parcel) {
@@ -139,14 +149,8 @@ static void pack_outcome(ml_parcel *parcel, bool exit_is_result) {
     }
 }
 
-static PyObject *throw_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    if (nargs > 3) {
-        PyErr_Format(PyExc_TypeError, "throw expected at most 3 arguments, got %zd", nargs);
-        return NULL;
-    }
-    PyObject *type = nargs > 0 ? args[0] : ml_PyExc_GreenletExit;
-    PyObject *value = nargs > 1 ? args[1] : NULL;
-    PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
+PyObject *ml_py_throw(ml_greenlet *g, PyObject *type, PyObject *value, PyObject *traceback) {
+    if (traceback == Py_None) traceback = NULL;
     if (traceback && !PyTraceBack_Check(traceback)) {
         PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback object");
         return NULL;
@@ -170,10 +174,24 @@ static PyObject *throw_method(PyObject *self, PyObject *const *args, Py_ssize_t 
         return NULL;
     }
     PyErr_Restore(type, value, traceback);
-    ml_greenlet *g = ml_py_core(self);
     ml_parcel parcel;
     pack_outcome(&parcel, g->state == ML_DEAD);
     return ml_py_switch(g, &parcel);
+}
+
+static PyObject *throw_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs > 3) {
+        PyErr_Format(PyExc_TypeError, "throw expected at most 3 arguments, got %zd", nargs);
+        return NULL;
+    }
+    return ml_py_throw(ml_py_core(self), nargs > 0 ? args[0] : ml_PyExc_GreenletExit,
+                       nargs > 1 ? args[1] : NULL, nargs > 2 ? args[2] : NULL);
+}
+
+static PyObject *getstate(PyObject *self, PyObject *nothing) {
+    (void)nothing;
+    PyErr_Format(PyExc_TypeError, "cannot serialize '%s' object", Py_TYPE(self)->tp_name);
+    return NULL;
 }
 
 PyMethodDef ml_pyswitch_methods[] = {
@@ -188,6 +206,7 @@ PyMethodDef ml_pyswitch_methods[] = {
      "throw(typ=GreenletExit, val=None, tb=None)\n\n"
      "Switch execution to this greenlet and raise the given exception there.\n"
      "GreenletExit ends it quietly."},
+    {"__getstate__", getstate, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -196,9 +215,11 @@ PyMethodDef ml_pyswitch_methods[] = {
 void ml_hook_retain(ml_greenlet *g) { Py_INCREF(ml_py_object(g)); }
 void ml_hook_release(ml_greenlet *g) { Py_DECREF(ml_py_object(g)); }
 
-void ml_hook_leave(ml_greenlet *g) {
+void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel) {
     ml_pygreenlet *p = impl(g);
-    if (g->state != ML_DEAD) ml_top_save(p->ts, &p->top);
+    if (g->state == ML_DEAD) return;
+    bool arguments = parcel->kind == &ml_py_parcel && !parcel->error;
+    ml_top_save(p->ts, &p->top, arguments ? parcel->more : NULL);
 }
 
 void ml_hook_enter(ml_greenlet *g) {
@@ -207,14 +228,18 @@ void ml_hook_enter(ml_greenlet *g) {
     Py_INCREF(ml_py_object(g));
 }
 
+void ml_hook_evict(ml_greenlet *g) { ml_top_evict(&impl(g)->top); }
+void ml_hook_restore(ml_greenlet *g) { ml_top_restore(&impl(g)->top); }
+
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     ml_base base;
     ml_pygreenlet *p = impl(g);
     p->ts = ml_tstate();
     ml_top_start(p->ts, &p->top, &base);
     Py_INCREF(ml_py_object(g));
+    if (__builtin_expect(*ml_thread_tracer(g->thread) != NULL, 0)) ml_hook_trace(g, parcel);
     g->body(g, parcel);
-    ml_top_finish(p->ts);
+    ml_top_finish(p->ts, &p->top);
 }
 
 void ml_hook_take_error(ml_parcel *parcel) {
@@ -223,47 +248,61 @@ void ml_hook_take_error(ml_parcel *parcel) {
     ml_discard(&old);
 }
 
-/* `run` is looked up by the one who starts the greenlet, as greenlet does: it may be anything. */
-static PyObject *call_run(PyObject *callable, ml_parcel *parcel) {
-    PyObject *value = parcel->value;
-    PyObject *kwargs = parcel->extra;
-    int count = parcel->count;
-    parcel->kind = NULL;
-    PyObject *result = NULL;
-    if (kwargs) {
+void ml_hook_trace(ml_greenlet *g, ml_parcel *parcel) {
+    void **place = ml_thread_tracer(g->thread);
+    PyObject *tracer = Py_NewRef(*place);
+    PyThreadState *ts = impl(g)->ts;
+    const ml_greenlet *origin = parcel->origin ? parcel->origin : g;
+    ml_tracing_pause(ts);
+    PyObject *result = PyObject_CallFunction(tracer, "s(OO)", parcel->error ? "throw" : "switch",
+                                             ml_py_object(origin), ml_py_object(g));
+    ml_tracing_resume(ts);
+    if (!result) {
+        ml_hook_take_error(parcel);
+        Py_XDECREF(*place);
+        *place = NULL;
+    }
+    Py_XDECREF(result);
+    Py_DECREF(tracer);
+}
+
+/* Calls what `run` gave. The greenlet itself refers to all that is needed, where the collector sees
+   it. */
+static PyObject *call_run(ml_pygreenlet *p, int count) {
+    PyObject *value = p->value;
+    if (p->kwargs) {
         PyObject *args = count == 1 ? PyTuple_Pack(1, value)
                          : value    ? Py_NewRef(value)
                                     : PyTuple_New(0);
-        if (args) result = PyObject_Call(callable, args, kwargs);
-        Py_XDECREF(args);
-    } else if (count == 1) {
-        result = PyObject_CallOneArg(callable, value);
-    } else if (value) {
-        result = PyObject_CallObject(callable, value);
-    } else {
-        result = PyObject_CallNoArgs(callable);
+        if (!args) return NULL;
+        Py_XSETREF(p->value, args);
+        return PyObject_Call(p->start, args, p->kwargs);
     }
-    Py_XDECREF(value);
-    Py_XDECREF(kwargs);
-    return result;
+    if (count == 1) return PyObject_CallOneArg(p->start, value);
+    return value ? PyObject_CallObject(p->start, value) : PyObject_CallNoArgs(p->start);
 }
 
+/* `run` is looked up by the one who starts the greenlet, as greenlet does: it may be anything. */
 static void python_body(ml_greenlet *g, ml_parcel *parcel) {
     ml_pygreenlet *p = impl(g);
-    PyObject *callable = p->start ? p->start : Py_XNewRef(p->run);
-    p->start = NULL;
+    if (!p->start) p->start = Py_XNewRef(p->run);
     PyObject *result = NULL;
     int imported = import(parcel);
     ml_settle(parcel);
     Py_CLEAR(p->run); /* may run anything, now that this greenlet is the current one */
     if (imported == 0) {
+        parcel->kind = NULL;
         if (parcel->error) {
             PyErr_Restore(parcel->value, parcel->extra, parcel->more);
         } else {
-            result = call_run(callable, parcel);
+            p->value = parcel->value;
+            p->kwargs = parcel->extra;
+            result = call_run(p, parcel->count);
         }
     }
-    Py_XDECREF(callable);
+    Py_CLEAR(p->value);
+    Py_CLEAR(p->kwargs);
+    Py_CLEAR(p->start);
     if (result) {
         ml_py_pack_value(parcel, result);
     } else {
@@ -311,11 +350,15 @@ void ml_hook_end(ml_greenlet *g) {
     if (current) ml_hook_release(current);
 }
 
-/* From the graveyard: the owner is this thread, or has ended. Dropping the last reference kills
-   it as always. */
+/* From the graveyard: the owner is this thread, or has ended. Dropping the last reference kills it
+   as always; what others in its cycle refer to is ended before. */
 void ml_hook_kill(ml_greenlet *g) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
+    if (impl(g)->garbage) {
+        impl(g)->garbage = false;
+        if (ml_py_active(g)) ml_pygreenlet_end(ml_py_object(g));
+    }
     ml_hook_release(g);
     PyErr_Restore(type, value, traceback);
 }
@@ -329,6 +372,9 @@ static void thread_ends(PyObject *capsule) {
     ml_thread *t = PyCapsule_GetPointer(capsule, CAPSULE);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
+    PyObject *tracer = *ml_thread_tracer(t);
+    *ml_thread_tracer(t) = NULL;
+    Py_XDECREF(tracer);
     ml_thread_exit(t);
     PyErr_Restore(type, value, traceback);
 }
@@ -351,5 +397,6 @@ ml_greenlet *ml_hook_create_main(void) {
     /* Only now: had it failed above, there would be no thread to end. */
     PyCapsule_SetDestructor(capsule, thread_ends);
     Py_DECREF(capsule);
+    ml_py_main_count++;
     return &p->core;
 }

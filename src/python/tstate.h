@@ -1,17 +1,31 @@
 /* The top frame: what of CPython's PyThreadState belongs to one greenlet.
 
    One tstate_3XX.h per CPython minor version defines the struct ml_top and the functions named
-   here, all `static inline`. Nothing else in moonlet tests the version.
+   here, all `static inline`, and names what else differs: ML_FRAMES, a header for frames.c, and
+   with it that there is a data stack. Nothing else in moonlet tests the version.
 
+   ml_top_init()          once, before all others
    ml_tstate()            the calling thread's state; the GIL is held
    ml_top_prepare(top)    gives a new greenlet a data stack; -1: no memory, no error set
    ml_top_start(ts, top, base)  on a new greenlet's stack: an empty top frame. `base` (ml_base) is
                           storage on that stack for as long as the greenlet runs
-   ml_top_save(ts, top)   before the current greenlet's stack is left
+   ml_top_save(ts, top, stack_end)  before the current greenlet's stack is left. stack_end: where
+                          the temporaries of its innermost frame end, if known and if they are there
    ml_top_load(ts, top)   after it is entered again
-   ml_top_finish(ts)      the running greenlet has no frame any more: frees its data stack
-   ml_top_drop(top)       frees the data stack and references of one that will never run again
-   ml_top_traverse(top, visit, arg)  the references that a suspended greenlet's top owns */
+   ml_top_finish(ts, top) the running greenlet has no frame any more: frees its data stack
+   ml_top_evict(top), ml_top_restore(top)  before the C stack of a suspended greenlet leaves its
+                          place, to the heap or for good, and after it is back: in between no frame
+                          refers to it. Runs no other code
+   ml_top_drop(top)       frees the data stack and references of one that will never run again, also
+                          of its frames. May run arbitrary code; allowed more than once
+   ml_top_traverse(top, visit, arg)  the references that a suspended greenlet's top owns, and its
+                          frames own that are not objects of their own. Its stack may be evicted. Of
+                          a running one, nothing
+   ml_top_frame(top)      the innermost complete frame of a suspended greenlet, a new reference;
+                          NULL: it has none (also because it runs), or MemoryError
+   ml_tracing_pause(ts), ml_tracing_resume(ts)  around a call that trace functions must not see
+   ml_finalizing()        whether the interpreter is being finalized
+   ML_HAS_TRASH_NESTING, ml_trash_nesting(ts)  how deep the trash can is, where it counts that */
 
 #ifndef ML_TSTATE_H
 #define ML_TSTATE_H
@@ -19,12 +33,23 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #define ML_STRING(x) #x
 #define ML_EXPAND(x) ML_STRING(x)
 #define ML_PYTHON_KIND "cpython " ML_EXPAND(PY_MAJOR_VERSION) "." ML_EXPAND(PY_MINOR_VERSION)
 
-#if PY_VERSION_HEX >= 0x030b0000 && PY_VERSION_HEX < 0x030c0000
+#ifdef Py_GIL_DISABLED
+#error "moonlet needs a CPython with the global interpreter lock"
+#elif PY_VERSION_HEX >= 0x030d0000 && PY_VERSION_HEX < 0x030e0000
+#include "tstate_313.h"
+#elif PY_VERSION_HEX >= 0x030c0000 && PY_VERSION_HEX < 0x030d0000
+#include "tstate_312.h"
+#elif PY_VERSION_HEX >= 0x030b0000 && PY_VERSION_HEX < 0x030c0000
 #include "tstate_311.h"
+#elif PY_VERSION_HEX >= 0x030a0000 && PY_VERSION_HEX < 0x030b0000
+#include "tstate_310.h"
 #else
 #error \
     "moonlet has no src/python/tstate_3XX.h for this CPython; CONTRIBUTING.md tells how to add one"

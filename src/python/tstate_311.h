@@ -2,6 +2,9 @@
    (cframe, exc_info, recursion), Python/pystate.c (data stack), Objects/object.c (trash can). */
 
 #include "datastack.h"
+#include "frames.h"
+
+#define ML_FRAMES "frames_311.h"
 
 typedef _PyCFrame ml_base;
 
@@ -13,6 +16,7 @@ typedef struct ml_top {
     PyObject **datastack_limit;
     _PyErr_StackItem *exc_info;
     _PyErr_StackItem exc_state;
+    PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
     PyObject *context;
     int recursion_depth;
     int tracing;
@@ -21,6 +25,8 @@ typedef struct ml_top {
 } ml_top;
 
 static inline PyThreadState *ml_tstate(void) { return _PyThreadState_UncheckedGet(); }
+
+static inline void ml_top_init(void) { ml_datastack_init(); }
 
 static inline int ml_top_prepare(ml_top *top) {
     if (top->datastack_chunk) return 0;
@@ -39,6 +45,15 @@ static inline void ml_top_update_tracing(PyThreadState *ts) {
     bool use = ts->tracing == 0 && (ts->c_tracefunc || ts->c_profilefunc);
     ts->cframe->use_tracing = use ? 255 : 0;
 }
+
+/* Trace and profile functions are not called until it is undone. */
+static inline void ml_tracing_pause(PyThreadState *ts) { PyThreadState_EnterTracing(ts); }
+static inline void ml_tracing_resume(PyThreadState *ts) { PyThreadState_LeaveTracing(ts); }
+
+static inline bool ml_finalizing(void) { return _Py_IsFinalizing(); }
+
+#define ML_HAS_TRASH_NESTING 1
+static inline int ml_trash_nesting(const PyThreadState *ts) { return ts->trash_delete_nesting; }
 
 static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
     base->current_frame = NULL;
@@ -59,7 +74,8 @@ static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
     ml_top_update_tracing(ts);
 }
 
-static inline void ml_top_save(const PyThreadState *ts, ml_top *top) {
+static inline void ml_top_save(const PyThreadState *ts, ml_top *top, PyObject **stack_end) {
+    top->stack_end = stack_end;
     top->cframe = ts->cframe;
     top->frame = ts->cframe->current_frame;
     top->datastack_chunk = ts->datastack_chunk;
@@ -94,26 +110,34 @@ static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
     ml_top_update_tracing(ts);
 }
 
-static inline void ml_top_finish(PyThreadState *ts) {
+static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
     _PyStackChunk *chunk = ts->datastack_chunk;
     ts->datastack_chunk = NULL;
     ts->datastack_top = ts->datastack_limit = NULL;
-    Py_CLEAR(ts->context);
+    top->context = ts->context; /* may still be asked for */
+    ts->context = NULL;
     ts->context_ver++;
     ml_datastack_free(chunk);
 }
 
+static inline void ml_top_evict(ml_top *top) { (void)top; }
+static inline void ml_top_restore(ml_top *top) { (void)top; }
+
 static inline void ml_top_drop(ml_top *top) {
-    /* Frames that were never left may have frame objects, in a traceback say, which point into the
-       data stack: it is leaked with them. */
-    if (!top->frame) ml_datastack_free(top->datastack_chunk);
+    struct _PyInterpreterFrame *frame = top->frame;
+    _PyStackChunk *chunk = top->datastack_chunk;
+    top->frame = NULL;
     top->datastack_chunk = NULL;
+    if (frame) ml_frames_drop(frame, top->stack_end);
+    ml_datastack_free(chunk);
     Py_CLEAR(top->context);
     Py_CLEAR(top->exc_state.exc_value);
 }
 
+static inline PyObject *ml_top_frame(const ml_top *top) { return ml_frames_top(top->frame); }
+
 static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
     Py_VISIT(top->context);
     Py_VISIT(top->exc_state.exc_value);
-    return 0;
+    return top->frame ? ml_frames_traverse(top->frame, top->stack_end, visit, arg) : 0;
 }

@@ -1,0 +1,153 @@
+#define Py_BUILD_CORE 1 /* for what Include/internal/pycore_frame.h says of frames */
+#include "tstate.h"
+
+#ifdef ML_FRAMES /* where frames are objects, their tstate_3XX.h is enough */
+
+#include ML_FRAMES
+
+/* `f`, or what comes after it outside the C stack. */
+static iframe *in_heap(iframe *f) {
+    while (f && on_c_stack(f)) f = f->previous;
+    return f;
+}
+
+PyObject *ml_frames_top(struct _PyInterpreterFrame *frame) {
+    iframe *f = in_heap(frame);
+    while (f && _PyFrame_IsIncomplete(f)) f = in_heap(f->previous);
+    if (!f) return NULL;
+    if (f->frame_obj) return Py_NewRef(f->frame_obj);
+    /* A collection would run finalizers while the thread state is not in its own frame, and they
+       may even continue the greenlet. */
+    int collecting = PyGC_Disable();
+    PyObject *object = (PyObject *)object_of(f);
+    if (collecting) PyGC_Enable();
+    return object ? object : PyErr_NoMemory();
+}
+
+/* Where the values of `f` end that are surely there. A frame that has called a Python function
+   says itself how many temporaries it has (Python/ceval.c, _PyFrame_SetStackPointer); of one that
+   has called a C function that is in a register, and only `stack_end` may tell. If it is not among
+   them, there are at least the variables. */
+static PyObject **values_end(iframe *f, PyObject **stack_end) {
+    if (f->stacktop >= 0) return f->localsplus + f->stacktop;
+    PyObject **variables = f->localsplus + code_of(f)->co_nlocalsplus;
+    bool ours = stack_end >= variables && stack_end <= variables + code_of(f)->co_stacksize;
+    return ours ? stack_end : variables;
+}
+
+int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end, visitproc visit,
+                       void *arg) {
+    for (iframe *f = in_heap(frame); f; f = in_heap(f->previous), stack_end = NULL) {
+        /* Who holds a frame object can see all that it and the outer frames refer to. */
+        if (f->frame_obj && Py_REFCNT(f->frame_obj) > 1) break;
+        if (f->owner != FRAME_OWNED_BY_THREAD) continue; /* its generator visits it */
+        Py_VISIT(function_of(f));
+        Py_VISIT((PyObject *)code_of(f));
+        Py_VISIT(f->f_locals);
+        PyObject **end = values_end(f, stack_end);
+        for (PyObject **p = f->localsplus; p < end; p++) Py_VISIT(*p);
+    }
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------------- drop */
+
+/* Moves `f` into its frame object, as take_ownership of Python/frame.c does, but for the
+   temporaries. The references of `f` go along, but for that to the object. */
+static void move_into_object(iframe *f) {
+    PyFrameObject *object = f->frame_obj;
+    iframe *copy = (iframe *)object->_f_frame_data;
+    size_t variables = (size_t)code_of(f)->co_nlocalsplus;
+    memcpy(copy, f, offsetof(iframe, localsplus) + variables * sizeof(PyObject *));
+    copy->owner = FRAME_OWNED_BY_FRAME_OBJECT;
+    copy->stacktop = (int)variables;
+    copy->previous = NULL;
+    copy->frame_obj = NULL;
+    object->f_frame = copy;
+    if (!PyObject_GC_IsTracked((PyObject *)object)) PyObject_GC_Track(object);
+    Py_DECREF(object); /* not the last one */
+}
+
+/* Takes the chain apart, without running any code: gives back what is left of it to release, in
+   a chain of its own. */
+static iframe *take_apart(iframe *f) {
+    iframe *rest = NULL;
+    iframe **link = &rest;
+    for (iframe *next; f; f = next) {
+        next = in_heap(f->previous);
+        PyFrameObject *object = f->frame_obj;
+        if (f->owner != FRAME_OWNED_BY_THREAD) {
+            /* A generator that will be executing for ever. It stays as it is, but for the link. */
+            f->previous = NULL;
+        } else if (object && Py_REFCNT(object) > 1) {
+            /* The object of the next frame has more than one reference then, too. */
+            object->f_back = PyFrame_GetBack(object);
+            if (!object->f_back) PyErr_Clear();
+            move_into_object(f);
+        } else {
+            if (object) {
+                /* The trash can may free it later than the data stack, and frame_dealloc of
+                   Objects/frameobject.c looks at the owner. */
+                object->f_frame = (iframe *)object->_f_frame_data;
+                object->f_frame->owner = FRAME_OWNED_BY_THREAD;
+            }
+            *link = f;
+            link = &f->previous;
+        }
+    }
+    *link = NULL;
+    return rest;
+}
+
+void ml_frames_drop(struct _PyInterpreterFrame *frame, PyObject **stack_end) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    int collecting = PyGC_Disable();
+    iframe *innermost = in_heap(frame);
+    iframe *f = take_apart(innermost);
+    if (collecting) PyGC_Enable();
+    for (iframe *next; f; f = next) {
+        next = f->previous;
+        PyCodeObject *code = code_of(f);
+        /* Temporaries that nobody knows of are leaked, as is all that C frames refer to. */
+        PyObject **end = values_end(f, f == innermost ? stack_end : NULL);
+        for (PyObject **p = f->localsplus; p < end; p++) Py_CLEAR(*p);
+        Py_XDECREF(f->frame_obj);
+        Py_XDECREF(f->f_locals);
+        Py_XDECREF(function_of(f));
+        Py_DECREF(code);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+/* ---------------------------------------------------------------------------------- eviction
+
+   An entry frame is only a landmark: ceval.c uses code, owner and the link to the frame that
+   called it. The other fields are free to hold what restores the chain:
+
+       F.previous ---> E.previous ---> P        in place
+       F.previous -------------------> P        evicted; saved with E: f_globals = &F.previous,
+                                                f_builtins = the next entry frame */
+
+struct _PyInterpreterFrame *ml_frames_unlink(struct _PyInterpreterFrame **frame) {
+    iframe *entries = NULL;
+    for (iframe **link = frame; *link; link = &(*link)->previous) {
+        iframe *entry = *link;
+        if (!on_c_stack(entry)) continue;
+        iframe *next = in_heap(entry);
+        entry->f_globals = (PyObject *)link;
+        entry->f_builtins = (PyObject *)entries;
+        entries = entry;
+        *link = next;
+        if (!next) break;
+    }
+    return entries;
+}
+
+void ml_frames_link(struct _PyInterpreterFrame *entries) {
+    for (iframe *entry = entries; entry; entry = (iframe *)entry->f_builtins) {
+        *(iframe **)entry->f_globals = entry;
+    }
+}
+
+#endif

@@ -1,0 +1,154 @@
+/* CPython 3.12. Fields: Include/cpython/pystate.h, struct _ts. Who touches them: Python/ceval.c
+   (cframe, exc_info, recursion, entry frames), Python/pystate.c (data stack), Objects/object.c (trash can). */
+
+#include "datastack.h"
+#include "frames.h"
+
+#define ML_FRAMES "frames_312.h"
+
+/* Called C_RECURSION_LIMIT in the first releases of 3.12. */
+#ifdef Py_C_RECURSION_LIMIT
+#define ML_C_RECURSION_LIMIT Py_C_RECURSION_LIMIT
+#else
+#define ML_C_RECURSION_LIMIT C_RECURSION_LIMIT
+#endif
+
+typedef _PyCFrame ml_base;
+
+typedef struct ml_top {
+    _PyCFrame *cframe;                   /* lives on the greenlet's C stack */
+    struct _PyInterpreterFrame *frame;   /* the innermost frame, for those who look from outside */
+    struct _PyInterpreterFrame *entries; /* while evicted: see ml_frames_unlink */
+    _PyStackChunk *datastack_chunk;
+    PyObject **datastack_top;
+    PyObject **datastack_limit;
+    _PyErr_StackItem *exc_info;
+    _PyErr_StackItem exc_state;
+    PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
+    PyObject *context;
+    int recursion_depth;
+    int c_recursion_remaining;
+    int tracing;
+    int what_event;
+    int trash_delete_nesting;
+} ml_top;
+
+static inline PyThreadState *ml_tstate(void) { return _PyThreadState_UncheckedGet(); }
+
+static inline void ml_top_init(void) { ml_datastack_init(); }
+
+static inline int ml_top_prepare(ml_top *top) {
+    if (top->datastack_chunk) return 0;
+    _PyStackChunk *chunk = ml_datastack_new();
+    if (!chunk) return -1;
+    top->datastack_chunk = chunk;
+    /* The first slot stays unused, as in push_chunk of pystate.c: so the root is never popped. */
+    top->datastack_top = &chunk->data[1];
+    top->datastack_limit = (PyObject **)((char *)chunk + chunk->size);
+    return 0;
+}
+
+/* Trace and profile functions are not called until it is undone. */
+static inline void ml_tracing_pause(PyThreadState *ts) { PyThreadState_EnterTracing(ts); }
+static inline void ml_tracing_resume(PyThreadState *ts) { PyThreadState_LeaveTracing(ts); }
+
+static inline bool ml_finalizing(void) { return _Py_IsFinalizing(); }
+
+#define ML_HAS_TRASH_NESTING 1
+static inline int ml_trash_nesting(const PyThreadState *ts) { return ts->trash.delete_nesting; }
+
+static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
+    base->current_frame = NULL;
+    base->previous = &ts->root_cframe;
+    ts->cframe = base;
+    ts->datastack_chunk = top->datastack_chunk;
+    ts->datastack_top = top->datastack_top;
+    ts->datastack_limit = top->datastack_limit;
+    top->datastack_chunk = NULL;
+    ts->exc_state.exc_value = NULL;
+    ts->exc_state.previous_item = NULL;
+    ts->exc_info = &ts->exc_state;
+    ts->context = top->context;
+    top->context = NULL;
+    ts->context_ver++;
+    ts->c_recursion_remaining = ML_C_RECURSION_LIMIT; /* its C stack is its own */
+    ts->tracing = 0;
+    ts->what_event = -1;
+    ts->trash.delete_nesting = 0;
+}
+
+static inline void ml_top_save(const PyThreadState *ts, ml_top *top, PyObject **stack_end) {
+    top->stack_end = stack_end;
+    top->cframe = ts->cframe;
+    top->frame = ts->cframe->current_frame;
+    top->datastack_chunk = ts->datastack_chunk;
+    top->datastack_top = ts->datastack_top;
+    top->datastack_limit = ts->datastack_limit;
+    top->exc_info = ts->exc_info;
+    top->exc_state = ts->exc_state;
+    top->context = ts->context;
+    top->recursion_depth = ts->py_recursion_limit - ts->py_recursion_remaining;
+    top->c_recursion_remaining = ts->c_recursion_remaining;
+    top->tracing = ts->tracing;
+    top->what_event = ts->what_event;
+    top->trash_delete_nesting = ts->trash.delete_nesting;
+}
+
+static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
+    ts->cframe = top->cframe;
+    ts->datastack_chunk = top->datastack_chunk;
+    ts->datastack_top = top->datastack_top;
+    ts->datastack_limit = top->datastack_limit;
+    top->datastack_chunk = NULL;
+    top->frame = NULL;
+    ts->exc_info = top->exc_info;
+    ts->exc_state = top->exc_state;
+    top->exc_state.exc_value = NULL;
+    ts->context = top->context;
+    ts->context_ver++; /* else ContextVar.get would trust its cache (Python/context.c) */
+    top->context = NULL;
+    ts->py_recursion_remaining = ts->py_recursion_limit - top->recursion_depth;
+    ts->c_recursion_remaining = top->c_recursion_remaining;
+    ts->tracing = top->tracing;
+    ts->what_event = top->what_event;
+    ts->trash.delete_nesting = top->trash_delete_nesting;
+}
+
+static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
+    _PyStackChunk *chunk = ts->datastack_chunk;
+    ts->datastack_chunk = NULL;
+    ts->datastack_top = ts->datastack_limit = NULL;
+    top->context = ts->context; /* may still be asked for */
+    ts->context = NULL;
+    ts->context_ver++;
+    ml_datastack_free(chunk);
+}
+
+static inline void ml_top_evict(ml_top *top) {
+    if (top->frame) top->entries = ml_frames_unlink(&top->frame);
+}
+
+static inline void ml_top_restore(ml_top *top) {
+    ml_frames_link(top->entries);
+    top->entries = NULL;
+}
+
+static inline void ml_top_drop(ml_top *top) {
+    top->entries = NULL;
+    struct _PyInterpreterFrame *frame = top->frame;
+    _PyStackChunk *chunk = top->datastack_chunk;
+    top->frame = NULL;
+    top->datastack_chunk = NULL;
+    if (frame) ml_frames_drop(frame, top->stack_end);
+    ml_datastack_free(chunk);
+    Py_CLEAR(top->context);
+    Py_CLEAR(top->exc_state.exc_value);
+}
+
+static inline PyObject *ml_top_frame(const ml_top *top) { return ml_frames_top(top->frame); }
+
+static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
+    Py_VISIT(top->context);
+    Py_VISIT(top->exc_state.exc_value);
+    return top->frame ? ml_frames_traverse(top->frame, top->stack_end, visit, arg) : 0;
+}

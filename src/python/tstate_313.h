@@ -1,0 +1,137 @@
+/* CPython 3.13, with the GIL. Fields: Include/cpython/pystate.h, struct _ts. Who touches them: Python/ceval.c
+   (current_frame, exc_info, recursion, entry frames), Python/pystate.c (data stack), Objects/object.c (trash can). */
+
+#include "datastack.h"
+#include "frames.h"
+
+#define ML_FRAMES "frames_313.h"
+
+typedef char ml_base; /* nothing */
+
+typedef struct ml_top {
+    struct _PyInterpreterFrame *frame;   /* the innermost frame, for those who look from outside */
+    struct _PyInterpreterFrame *entries; /* while evicted: see ml_frames_unlink */
+    _PyStackChunk *datastack_chunk;
+    PyObject **datastack_top;
+    PyObject **datastack_limit;
+    _PyErr_StackItem *exc_info;
+    _PyErr_StackItem exc_state;
+    PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
+    PyObject *context;
+    int recursion_depth;
+    int c_recursion_remaining;
+    int tracing;
+    int what_event;
+} ml_top;
+
+static inline PyThreadState *ml_tstate(void) { return PyThreadState_GetUnchecked(); }
+
+static inline void ml_top_init(void) { ml_datastack_init(); }
+
+static inline int ml_top_prepare(ml_top *top) {
+    if (top->datastack_chunk) return 0;
+    _PyStackChunk *chunk = ml_datastack_new();
+    if (!chunk) return -1;
+    top->datastack_chunk = chunk;
+    /* The first slot stays unused, as in push_chunk of pystate.c: so the root is never popped. */
+    top->datastack_top = &chunk->data[1];
+    top->datastack_limit = (PyObject **)((char *)chunk + chunk->size);
+    return 0;
+}
+
+/* Trace and profile functions are not called until it is undone. */
+static inline void ml_tracing_pause(PyThreadState *ts) { PyThreadState_EnterTracing(ts); }
+static inline void ml_tracing_resume(PyThreadState *ts) { PyThreadState_LeaveTracing(ts); }
+
+static inline bool ml_finalizing(void) { return Py_IsFinalizing(); }
+
+static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
+    (void)base;
+    ts->current_frame = NULL;
+    ts->datastack_chunk = top->datastack_chunk;
+    ts->datastack_top = top->datastack_top;
+    ts->datastack_limit = top->datastack_limit;
+    top->datastack_chunk = NULL;
+    ts->exc_state.exc_value = NULL;
+    ts->exc_state.previous_item = NULL;
+    ts->exc_info = &ts->exc_state;
+    ts->context = top->context;
+    top->context = NULL;
+    ts->context_ver++;
+    ts->c_recursion_remaining = Py_C_RECURSION_LIMIT; /* its C stack is its own */
+    ts->tracing = 0;
+    ts->what_event = -1;
+}
+
+static inline void ml_top_save(const PyThreadState *ts, ml_top *top, PyObject **stack_end) {
+    top->stack_end = stack_end;
+    top->frame = ts->current_frame;
+    top->datastack_chunk = ts->datastack_chunk;
+    top->datastack_top = ts->datastack_top;
+    top->datastack_limit = ts->datastack_limit;
+    top->exc_info = ts->exc_info;
+    top->exc_state = ts->exc_state;
+    top->context = ts->context;
+    top->recursion_depth = ts->py_recursion_limit - ts->py_recursion_remaining;
+    top->c_recursion_remaining = ts->c_recursion_remaining;
+    top->tracing = ts->tracing;
+    top->what_event = ts->what_event;
+}
+
+static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
+    ts->current_frame = top->frame;
+    ts->datastack_chunk = top->datastack_chunk;
+    ts->datastack_top = top->datastack_top;
+    ts->datastack_limit = top->datastack_limit;
+    top->datastack_chunk = NULL;
+    top->frame = NULL;
+    ts->exc_info = top->exc_info;
+    ts->exc_state = top->exc_state;
+    top->exc_state.exc_value = NULL;
+    ts->context = top->context;
+    ts->context_ver++; /* else ContextVar.get would trust its cache (Python/context.c) */
+    top->context = NULL;
+    ts->py_recursion_remaining = ts->py_recursion_limit - top->recursion_depth;
+    ts->c_recursion_remaining = top->c_recursion_remaining;
+    ts->tracing = top->tracing;
+    ts->what_event = top->what_event;
+}
+
+static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
+    _PyStackChunk *chunk = ts->datastack_chunk;
+    ts->datastack_chunk = NULL;
+    ts->datastack_top = ts->datastack_limit = NULL;
+    top->context = ts->context; /* may still be asked for */
+    ts->context = NULL;
+    ts->context_ver++;
+    ml_datastack_free(chunk);
+}
+
+static inline void ml_top_evict(ml_top *top) {
+    if (top->frame) top->entries = ml_frames_unlink(&top->frame);
+}
+
+static inline void ml_top_restore(ml_top *top) {
+    ml_frames_link(top->entries);
+    top->entries = NULL;
+}
+
+static inline void ml_top_drop(ml_top *top) {
+    top->entries = NULL;
+    struct _PyInterpreterFrame *frame = top->frame;
+    _PyStackChunk *chunk = top->datastack_chunk;
+    top->frame = NULL;
+    top->datastack_chunk = NULL;
+    if (frame) ml_frames_drop(frame, top->stack_end);
+    ml_datastack_free(chunk);
+    Py_CLEAR(top->context);
+    Py_CLEAR(top->exc_state.exc_value);
+}
+
+static inline PyObject *ml_top_frame(const ml_top *top) { return ml_frames_top(top->frame); }
+
+static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
+    Py_VISIT(top->context);
+    Py_VISIT(top->exc_state.exc_value);
+    return top->frame ? ml_frames_traverse(top->frame, top->stack_end, visit, arg) : 0;
+}
