@@ -3,6 +3,7 @@
 import builtins
 import importlib.machinery
 import io
+import linecache
 import os
 import pkgutil
 import runpy
@@ -104,6 +105,8 @@ def module(name):
 
 def command(code):
     set_first_path("")
+    if sys.version_info >= (3, 13):  # tracebacks show these lines
+        linecache.cache["<string>"] = len(code), None, code.splitlines(True), "<string>"
     return starter(code, "<string>", make_main())
 
 

@@ -225,8 +225,9 @@ class Install(unittest.TestCase):
                 for name in dir(module):
                     print(module.__name__, name)
         """).stdout.splitlines()) for how in (["-m", "moonlet"], []))
-        self.assertEqual({name for name in stock - ours
-                          if name.split()[1] not in ("platform", "tests")}, set())
+        # Its headers and tests are no part of it, nor is a type that fails, for its tests.
+        self.assertEqual({name for name in stock - ours if name.split()[1] not in (
+            "platform", "tests", "UnswitchableGreenlet")}, set())
 
     def test_version(self):
         printed = run("-c", "import greenlet; print(greenlet.__version__)").strip()
@@ -509,7 +510,7 @@ class Types(unittest.TestCase):
             env={"MYPYPATH": self.stubs})
 
     def test_stubs_hold_for_the_other(self):
-        allow = write("allow.txt", "greenlet\\.(tests|platform).*\n")
+        allow = write("allow.txt", "greenlet\\.(tests|platform|.*Unswitchable).*\n")
         execute(python, "-m", "mypy.stubtest", "greenlet", "--allowlist", allow,
                 env={"MYPYPATH": self.stubs})
 
