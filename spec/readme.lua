@@ -8,7 +8,7 @@
 -- `--> text` in Lua, `#> text` in Python and shell, and `//> text` in C is a line that the snippet
 -- prints; `...` in it stands for anything, and blanks count as one. All of them in their order are
 -- all that the snippet prints. A shell command without any may print what it likes. Snippets marked
--- `venv` need the Python package: spec/python/test_packaging.py runs them.
+-- `venv` need the Python package: spec/packaging/test_packaging.py runs them.
 
 local moonlet = require "moonlet"
 local py = moonlet.python

@@ -1,6 +1,6 @@
 """The Python package moonlet: pip builds it, programs run on it.
 
-    python3 spec/python/test_packaging.py [-v] [CLASS[.TEST]...]
+    python3 spec/packaging/test_packaging.py [-v] [CLASS[.TEST]...]
 
 Fills a virtual environment in a temporary directory with the wheel, with the greenlet that it
 stands in for, and with tools, all but the wheel from the package index. Where that cannot be
@@ -25,7 +25,6 @@ import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-FILES = os.path.join(HERE, "packaging")
 TOOLS = ["scikit-build-core", "cython", "mypy", "greenlet"]
 
 temporary = python = site = dropin = wheel = None
@@ -437,7 +436,7 @@ class Clients(unittest.TestCase):
         os.makedirs(cls.directory)
         cls.names = []
         strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-        source = os.path.join(FILES, "client.c")
+        source = os.path.join(HERE, "client.c")
         for name, compiler in {
             "c_client": ["gcc", "-std=c11", *strict],
             "clang_client": ["clang", "-std=c11", *strict],
@@ -447,7 +446,7 @@ class Clients(unittest.TestCase):
         }.items():
             if name.startswith("cython"):
                 pyx = os.path.join(cls.directory, name + ".pyx")
-                shutil.copy(os.path.join(FILES, "cython_client.pyx"), pyx)
+                shutil.copy(os.path.join(HERE, "cython_client.pyx"), pyx)
                 cplus = ["--cplus"] if "cxx" in name else []
                 source = os.path.join(cls.directory, name + (".cpp" if cplus else ".c"))
                 execute(python, "-m", "cython", *include[:1], *cplus, pyx, "-o", source)
@@ -456,7 +455,7 @@ class Clients(unittest.TestCase):
             cls.names.append(name)
 
     def use(self, *how):
-        done = execute(python, *how, os.path.join(FILES, "use_clients.py"), *self.names,
+        done = execute(python, *how, os.path.join(HERE, "use_clients.py"), *self.names,
                        env={"PYTHONPATH": self.directory})
         self.assertRegex(done.stderr, r"Ran \d\d tests")
         return os.path.dirname(done.stdout.strip())
@@ -480,7 +479,7 @@ class Types(unittest.TestCase):
                        env={"MYPYPATH": self.stubs}).stdout
 
     def test_program(self):
-        path = os.path.join(FILES, "typed_program.py")
+        path = os.path.join(HERE, "typed_program.py")
         self.mypy(path)
         self.assertEqual(execute(python, path).stdout.splitlines()[0],
                          "(False, False) GreenletExit fine 1")
