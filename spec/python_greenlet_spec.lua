@@ -32,6 +32,15 @@ local function is(expected, code)
     assert.equal(expected, require("moonlet").python.builtins.repr(namespace.result))
 end
 
+describe("the module", function()
+    it("is in place without moonlet.install, which can be called all the same", function()
+        is("(None, True)", [[
+            import moonlet
+            result = moonlet.install(), sys.modules["greenlet"] is module
+        ]])
+    end)
+end)
+
 describe("switch", function()
     it("gives what its arguments are: none, one, several, keywords, both", function()
         is("[(), 1, (1, 2), {'k': 3}, ((1,), {'k': 3}), ((1, 2), {'k': 3}), None, (5,)]", [[

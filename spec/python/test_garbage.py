@@ -1,5 +1,6 @@
-"""Garbage: cycles through greenlets of every state are collected, suspended ones after their end."""
+"""Garbage: cycles through greenlets of every state are collected, suspended ones when ended."""
 import gc
+import sys
 import threading
 import unittest
 import weakref
@@ -35,7 +36,7 @@ class Garbage(unittest.TestCase):
     def test_not_started(self):
         g = greenlet()
         g.self = [g]
-        g.run = lambda: g
+        g.run = lambda: g  # noqa: F821
         w = weakref.ref(g)
         del g
         self.collected(w)
@@ -58,14 +59,14 @@ class Garbage(unittest.TestCase):
         self.assertEqual(len(self.ended), 1)
         self.assertTrue(self.ended[0].dead)
 
-    def suspended(self, body, type=greenlet):
+    def suspended(self, body, expected=True, type=greenlet):
         thing = Thing()
         g = type(body)
         g.switch(thing, g)
         w = weakref.ref(thing)
         del thing, g
-        self.collected(w)
-        self.assertEqual(len(self.ended), 1)
+        self.collected(w, expected)
+        self.assertEqual(len(self.ended), int(expected))
 
     def test_suspended_with_itself_in_a_local(self):
         def body(thing, me):
@@ -81,6 +82,16 @@ class Garbage(unittest.TestCase):
             self.wait()
 
         self.suspended(body)
+
+    def test_suspended_with_itself_passed_on(self):
+        """In 3.10 the outer frame has the arguments, too, among temporaries that nobody counts."""
+        def body(thing, me):
+            inner(thing, [me])
+
+        def inner(thing, list):
+            self.wait()
+
+        self.suspended(body, sys.version_info >= (3, 11))
 
     def test_suspended_with_itself_in_a_cell(self):
         def body(thing, me):

@@ -217,11 +217,23 @@ void ml_bridge_open(lua_State *L) {
 
 /* ------------------------------------------------------------------------- the Python module */
 
+/* For programs that also run on the package moonlet, where it has something to do. */
+static PyObject *install(PyObject *module, PyObject *args) {
+    (void)module, (void)args;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"install", install, METH_NOARGS, "install()\n--\n\nNothing: greenlet is moonlet's here."},
+    {NULL, NULL, 0, NULL},
+};
+
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "moonlet",
     .m_doc = "Lua beside Python: the types of Lua's values and errors.",
     .m_size = -1,
+    .m_methods = functions,
 };
 
 PyObject *ml_PyInit_moonlet(void) {

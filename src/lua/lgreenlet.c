@@ -187,7 +187,7 @@ static int index_own(lua_State *L) {
 
 /* Pushes a copy of the table on top with room for one more. */
 static void push_copy(lua_State *L) {
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 16); /* roomy: what is looked up at each switch should not collide */
     lua_pushnil(L);
     while (lua_next(L, -3)) {
         lua_pushvalue(L, -2);

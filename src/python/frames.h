@@ -14,9 +14,9 @@ struct _PyInterpreterFrame;
    MemoryError. Runs no other code. */
 PyObject *ml_frames_top(struct _PyInterpreterFrame *frame);
 
-/* Visits what the frames on the data stack own: functions, locals, and of the innermost frame the
-   temporaries too, up to `stack_end` if that is among them. Not what a frame object that somebody
-   refers to gives access to. */
+/* Visits what the frames on the data stack own: functions, variables, and temporaries where it is
+   known how many there are. In the innermost frame they are up to `stack_end` if that is among them.
+   Not what a frame object that somebody refers to gives access to. */
 int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end, visitproc visit,
                        void *arg);
 
