@@ -64,11 +64,13 @@ class WrongGreenlet(Exception):
     """A test process imported a greenlet that is not its side's."""
 
 
+FOREIGN = ("PYTHON", "GEVENT", "EVENTLET", "LD_", "PG", "COMPAT_", "MOONLET_", "VIRTUAL_ENV")
+
+
 def environment(unit, side, results):
     """The whole environment of a test process."""
     env = {key: value for key, value in os.environ.items()
-           if not key.startswith(("PYTHON", "GEVENT", "EVENTLET", "LD_", "PG", "COMPAT_", "MOONLET_"))
-           and key != "VIRTUAL_ENV"}
+           if not key.startswith(FOREIGN)}
     paths = [HOOKS, side.directory, *unit.paths]
     env.update(COMPAT_RESULTS=str(results), PYTHONFAULTHANDLER="1", PYTHONNOUSERSITE="1",
                PYTHONPATH=os.pathsep.join(map(str, paths)))
