@@ -12,9 +12,9 @@ import random
 import sys
 
 PRELUDE = '''
-import gc, sys
+import contextvars, gc, sys
 gc.disable()  # when it runs by itself depends on what else has been allocated
-from greenlet import greenlet, getcurrent, GreenletExit, error
+from greenlet import greenlet, getcurrent, gettrace, settrace, GreenletExit, error
 
 class Over(BaseException):
     pass
@@ -94,6 +94,50 @@ def state(key):
     g = get(key)
     say(name(g), "dead" if g.dead else "alive", bool(g), name(g.parent), hasattr(g, "run"))
 
+variable = contextvars.ContextVar("variable", default="unset")
+
+def context(key, value):
+    g = get(key)
+    theirs = g.gr_context
+    say("variable", variable.get(), name(g), theirs is not None and theirs.get(variable))
+    variable.set(value)
+
+def give_context(key, value):
+    c = contextvars.copy_context()
+    c.run(variable.set, value)
+    get(key).gr_context = c
+    say("gives a context to", name(get(key)))
+
+def frames(key):
+    g = get(key)
+    frame = g.gr_frame
+    names = []
+    while frame:
+        names.append(frame.f_code.co_name + ":" + str(frame.f_lineno))
+        frame = frame.f_back
+    say("frames", name(g), *[n for n in names if n[0] != "<" and not n.startswith("main")])
+
+def traced(event, args):
+    say("trace", event, *map(name, args))
+
+def failing(event, args):
+    raise Left("trace")
+
+def trace(f):
+    old = settrace(f)
+    say("traced by", old and old.__name__, "and now", f and f.__name__, gettrace() is f)
+
+def rerun(key, run):
+    g = get(key)
+    try:
+        if run:
+            g.run = run
+        else:
+            del g.run
+        say(name(g), "runs", run and run.__name__)
+    except AttributeError as e:
+        say(name(g), "cannot run", e)
+
 def adopt(key, parent):
     try:
         get(key).parent = get(parent)
@@ -136,6 +180,7 @@ sys.stderr = Stderr()
 '''
 
 END = '''
+settrace(None)
 try:
     body0()
 except Over:
@@ -143,14 +188,16 @@ except Over:
 except BaseException as e:
     say("ends with", repr(e), show(e.__context__ and type(e.__context__).__name__))
 steps = LIMIT - 40
+settrace(None)
 for key in list(pool):
     try:
         say("last drop", key, name(pool[key]))
         del pool[key]
     except BaseException as e:
         say("error in drop", repr(e))
-gc.collect()
 say("end", len(pool))
+say = lambda *what: None
+gc.collect()  # may end greenlets that greenlet does not find
 '''
 
 
@@ -189,7 +236,8 @@ class Writer:
         emit = lambda text: self.lines.append("    " * indent + text)  # noqa: E731
         kinds = ["switch"] * 6 + ["spawn"] * 5 + [
             "throw", "drop", "drop", "state", "adopt", "sorted", "map", "generator", "deep",
-            "self", "raise", "return", "context"]
+            "self", "raise", "return", "context",
+            "variable", "gr_context", "frames", "settrace", "run"]
         if depth < 3:
             kinds += ["try", "try", "finally", "with", "loop", "handler", "handler"]
         kind = self.random.choice(kinds)
@@ -222,6 +270,16 @@ class Writer:
             emit(f"return {self.value()}")
         elif kind == "context":
             emit("say(repr(sys.exc_info()[1]))")
+        elif kind == "variable":
+            emit(f"context({self.key()}, {self.random.randrange(9)})")
+        elif kind == "gr_context":
+            emit(f"give_context({self.key()}, {self.random.randrange(9)})")
+        elif kind == "frames":
+            emit(f"frames({self.key()})")
+        elif kind == "settrace":
+            emit(f"trace({self.random.choice(['traced', 'traced', 'failing', 'None', 'None'])})")
+        elif kind == "run":
+            emit(f"rerun({self.key()}, {self.random.choice(['body1', 'None'])})")
         elif kind == "try":
             emit("try:")
             self.block(indent + 1, depth + 1)

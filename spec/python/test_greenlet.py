@@ -273,5 +273,29 @@ class FewLanes(unittest.TestCase):
         self.check("3")
 
 
+
+class Finish(unittest.TestCase):
+    def test_code_that_runs_as_a_new_parent_is_looked_at(self):
+        """On the stack of the greenlet that has finished, for which it counts as running."""
+        class Parent(greenlet):
+            def __getattribute__(self, name):
+                if name == "run":
+                    frames.append(sys._getframe(0).f_code.co_name)
+                    frames.append(deep(300))
+                    raise KeyError(name)
+                return super().__getattribute__(name)
+
+        def deep(n):
+            return deep(n - 1) if n else sorted([2, 1], key=lambda v: v)
+
+        for _ in range(100):
+            frames = []
+            child = greenlet(lambda: 1, Parent())
+            with self.assertRaises(KeyError):
+                child.switch()
+            self.assertTrue(child.dead)
+            self.assertEqual(frames, ["__getattribute__", [1, 2]])
+
+
 if __name__ == "__main__":
     unittest.main()

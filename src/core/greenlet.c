@@ -125,8 +125,6 @@ static void arrived(ml_thread *t, void *fake_stack) {
 #endif
 }
 
-_Noreturn static void finish(ml_thread *t, ml_greenlet *g, ml_parcel *parcel);
-
 static void entry(void *arg) {
     ml_greenlet *g = arg;
     ml_thread *t = g->thread;
@@ -134,7 +132,6 @@ static void entry(void *arg) {
     ml_parcel parcel = t->parcel;
     parcel.origin = t->origin;
     ml_hook_run(g, &parcel);
-    finish(t, g, &parcel);
 }
 
 /* Makes the bytes of `to` those in place on its lane. Stands on no lane that it changes. */
@@ -353,8 +350,8 @@ void ml_discard(ml_parcel *parcel) {
     ml_settle(parcel);
 }
 
-/* Hands `parcel` to the nearest ancestor of `g` that takes it, and never comes back. */
-_Noreturn static void finish(ml_thread *t, ml_greenlet *g, ml_parcel *parcel) {
+_Noreturn void ml_finish(ml_greenlet *g, ml_parcel *parcel) {
+    ml_thread *t = g->thread;
     ml_greenlet *to = g->parent;
     for (;;) {
         to = living(to);

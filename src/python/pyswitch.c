@@ -217,7 +217,10 @@ void ml_hook_release(ml_greenlet *g) { Py_DECREF(ml_py_object(g)); }
 
 void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel) {
     ml_pygreenlet *p = impl(g);
-    if (g->state == ML_DEAD) return;
+    if (g->state == ML_DEAD) {
+        ml_top_finish(p->ts, &p->top);
+        return;
+    }
     bool arguments = parcel->kind == &ml_py_parcel && !parcel->error;
     ml_top_save(p->ts, &p->top, arguments ? parcel->more : NULL);
 }
@@ -239,7 +242,7 @@ void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     Py_INCREF(ml_py_object(g));
     if (__builtin_expect(*ml_thread_tracer(g->thread) != NULL, 0)) ml_hook_trace(g, parcel);
     g->body(g, parcel);
-    ml_top_finish(p->ts, &p->top);
+    ml_finish(g, parcel);
 }
 
 void ml_hook_take_error(ml_parcel *parcel) {

@@ -69,7 +69,6 @@ static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
     ts->context = top->context;
     top->context = NULL;
     ts->context_ver++;
-    ts->tracing = 0;
     ts->trash_delete_nesting = 0;
     ml_top_update_tracing(ts);
 }

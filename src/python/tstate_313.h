@@ -59,7 +59,6 @@ static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
     top->context = NULL;
     ts->context_ver++;
     ts->c_recursion_remaining = Py_C_RECURSION_LIMIT; /* its C stack is its own */
-    ts->tracing = 0;
     ts->what_event = -1;
 }
 
