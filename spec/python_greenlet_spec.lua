@@ -41,6 +41,31 @@ describe("the module", function()
     end)
 end)
 
+describe("the module", function()
+    it("has what greenlet and greenlet._greenlet have", function()
+        is("['3.5.6', True, True, 0]", [[
+            import greenlet._greenlet as inner
+            from greenlet._greenlet import get_pending_cleanup_count
+            result = [module.__version__, inner.greenlet is greenlet,
+                      "greenlet._C_API" in repr(module._C_API), get_pending_cleanup_count()]
+        ]])
+    end)
+
+    it("has the rest of the type", function()
+        is("['f', None, True, None, 'switch']", [[
+            def f():
+                main.switch()
+            g = greenlet(f)
+            g.switch()
+            result = [g.gr_frame.f_code.co_name, g.gr_context, g._stack_saved > 0, main.gr_frame]
+            module.settrace(lambda event, args: result.append(event))
+            g.switch()
+            module.settrace(None)
+            del result[5:]
+        ]])
+    end)
+end)
+
 describe("switch", function()
     it("gives what its arguments are: none, one, several, keywords, both", function()
         is("[(), 1, (1, 2), {'k': 3}, ((1,), {'k': 3}), ((1, 2), {'k': 3}), None, (5,)]", [[

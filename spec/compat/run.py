@@ -51,8 +51,11 @@ def our_side(args):
         sys.exit(f"compat: no greenlet in {directory}")
     env = {}
     if args.preload:
-        library = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True)
-        env = {"LD_PRELOAD": library.strip(),
+        # It intercepts __cxa_throw only if libstdc++ is there when it begins.
+        find = ["gcc", "-print-file-name=libasan.so", "-print-file-name=libstdc++.so.6"]
+        libraries = [subprocess.check_output([find[0], option], text=True).strip()
+                     for option in find[1:]]
+        env = {"LD_PRELOAD": ":".join(libraries),
                "ASAN_OPTIONS": "detect_stack_use_after_return=0:detect_leaks=0"}
     return Side("ours", directory, env, args.patience)
 

@@ -273,7 +273,6 @@ class FewLanes(unittest.TestCase):
         self.check("3")
 
 
-
 class Finish(unittest.TestCase):
     def test_code_that_runs_as_a_new_parent_is_looked_at(self):
         """On the stack of the greenlet that has finished, for which it counts as running."""

@@ -165,9 +165,18 @@ static struct PyModuleDef definition = {
     .m_methods = functions,
 };
 
-PyObject *ml_PyInit_greenlet(void) {
+PyObject *ml_greenlet_module(void) {
     if (ml_pygreenlet_init() != 0) return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module && execute(module) != 0) Py_CLEAR(module);
+    return module;
+}
+
+PyObject *ml_PyInit_greenlet(void) {
+    PyObject *module = ml_greenlet_module();
+    if (module &&
+        (PyModule_AddObjectRef(module, "_greenlet", module) != 0 ||
+         PyDict_SetItemString(PyImport_GetModuleDict(), "greenlet._greenlet", module) != 0))
+        Py_CLEAR(module);
     return module;
 }

@@ -108,7 +108,11 @@ extern int (*ml_py_import_parcel)(ml_parcel *parcel);
    the current greenlet may switch now. */
 extern bool (*ml_py_may_switch)(const ml_greenlet *current);
 
-/* The module `greenlet`, for PyImport_AppendInittab. */
+/* A new module with what `greenlet` and `greenlet._greenlet` offer, or NULL with an exception. */
+PyObject *ml_greenlet_module(void);
+
+/* The module `greenlet`, for PyImport_AppendInittab, which can also be imported by its other name.
+ */
 PyObject *ml_PyInit_greenlet(void);
 
 #endif
