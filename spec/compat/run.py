@@ -52,8 +52,10 @@ def our_side(args):
         sys.exit(f"compat: no greenlet in {directory}")
     env = {}
     if args.preload:
-        library = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True)
-        env = {"LD_PRELOAD": library.strip(),
+        # The latter too, since the former looks for it once only, when it is loaded.
+        libraries = [subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip()
+                     for name in ("libasan.so", "libstdc++.so.6")]
+        env = {"LD_PRELOAD": " ".join(libraries),
                "ASAN_OPTIONS": "detect_stack_use_after_return=0:detect_leaks=0"}
     return Side("ours", directory, env, args.patience)
 
