@@ -17,6 +17,7 @@ class Report:
 
     passed: list = field(default_factory=list)
     failed: list = field(default_factory=list)
+    lost: list = field(default_factory=list)  # did not run, since the process had ended
     excepted: list = field(default_factory=list)
     clean: list = field(default_factory=list)  # passed, but for a leak that is missed
     flaky: list = field(default_factory=list)
@@ -117,8 +118,10 @@ def verdicts(stock, ours, bad, failing, exceptions, crash):
     for test, outcome in stock.tests.items():
         if outcome != "pass":
             found[test] = "unfit"
+        elif test not in ours.tests and test in failing | exceptions:
+            found[test] = "lost"
         elif test in exceptions:
-            found[test] = "excepted" if ours.tests.get(test) != "pass" else "failed"
+            found[test] = "excepted" if ours.tests[test] != "pass" else "failed"
         elif test in failing:
             found[test] = "failed"
         else:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from compare import Comparison
@@ -51,7 +52,7 @@ def our_side(args):
         sys.exit(f"compat: no greenlet in {directory}")
     env = {}
     if args.preload:
-        # It intercepts __cxa_throw only if libstdc++ is there when it begins.
+        # The latter too, since the former looks for it once only, when it is loaded.
         find = ["gcc", "-print-file-name=libasan.so", "-print-file-name=libstdc++.so.6"]
         libraries = [subprocess.check_output([find[0], option], text=True).strip()
                      for option in find[1:]]
@@ -99,7 +100,7 @@ def count(report):
 
 def show(name, report, directory):
     """Prints the suite's line, and below it what needs attention."""
-    line = f"{name}: {count(report)} passed, {len(report.failed)} failed"
+    line = f"{name}: {count(report)} passed, {len(report.failed) + len(report.lost)} failed"
     if report.excepted:
         line += f", {len(report.excepted)} excepted"
     notes = ((report.clean, "without the leak of stock"), (report.flaky, "at a later attempt"),
@@ -108,6 +109,8 @@ def show(name, report, directory):
     print(line)
     for unit, test in report.failed:
         print(f"    FAILED {unit} {test}  see {directory}/logs/{name}/{unit}.ours*.log")
+    for unit, number in Counter(unit for unit, _ in report.lost).items():
+        print(f"    FAILED {unit} {number} tests that did not run")
     for unit, test in report.flaky:
         print(f"    flaky  {unit} {test}")
 
@@ -135,7 +138,7 @@ def test(args, database, scratch):
         print(f"exceptions: 0 passed, {len(left)} failed")
         for name in sorted(left):
             print(f"    FAILED {' '.join(name)}: there is no such test")
-    failed = sum(len(report.failed) for report in reports.values()) + len(left)
+    failed = sum(len(report.failed + report.lost) for report in reports.values()) + len(left)
     passed = sum(map(count, reports.values()))
     print(f"{passed} passed, {failed} failed, in {time.monotonic() - start:.0f} s")
     return failed
