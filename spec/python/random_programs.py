@@ -113,9 +113,10 @@ def frames(key):
     frame = g.gr_frame
     names = []
     while frame:
-        names.append(frame.f_code.co_name + ":" + str(frame.f_lineno))
+        if frame.f_code.co_filename.startswith("<program"):
+            names.append(frame.f_code.co_name + ":" + str(frame.f_lineno))
         frame = frame.f_back
-    say("frames", name(g), *[n for n in names if n[0] != "<" and not n.startswith("main")])
+    say("frames", name(g), *names)
 
 def traced(event, args):
     say("trace", event, *map(name, args))
