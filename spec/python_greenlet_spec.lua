@@ -300,8 +300,8 @@ describe("run", function()
     end)
 
     it("is not for main greenlets", function()
-        is("['AttributeError: run', "
-            .. "'AttributeError: Main greenlets do not have a run attribute.']", [[
+        local text = "'AttributeError: Main greenlets do not have a run attribute.'"
+        is(("[%s, %s]"):format(text, text), [[
             root = main
             while root.parent:
                 root = root.parent

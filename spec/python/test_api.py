@@ -77,6 +77,21 @@ class Attributes(unittest.TestCase):
         g.switch()
         self.assertEqual(g._stack_saved, 0)
 
+    def test_of_a_thread_that_has_ended(self):
+        def run():
+            g = greenlet(wait)
+            g.switch()
+            return g
+
+        g = in_thread(run)
+        self.assertTrue(g.dead)
+        self.assertFalse(g)
+        self.assertIsNone(g.gr_frame)
+        self.assertEqual(g._stack_saved, 0)
+        self.assertRegex(repr(g), r"\(otid=0x\(nil\)\) \(thread exited\) dead>$")
+        with self.assertRaisesRegex(error, "which happens to have exited"):
+            g.switch()
+
     def test_cannot_be_pickled_or_copied(self):
         g = greenlet()
         for f in pickle.dumps, copy.copy, copy.deepcopy, greenlet.__getstate__:

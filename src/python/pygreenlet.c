@@ -84,7 +84,7 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"run", "parent", NULL};
     PyObject *run = NULL;
     PyObject *parent = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:greenlet", names, &run, &parent)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:green", names, &run, &parent)) {
         return -1;
     }
     if (run && setrun(self, run, NULL) != 0) return -1;
@@ -233,7 +233,8 @@ static PyObject *getrun(PyObject *self, void *closure) {
     (void)closure;
     ml_pygreenlet *p = impl(self);
     if (p->core.state == ML_NEW && p->run) return Py_NewRef(p->run);
-    PyErr_SetString(PyExc_AttributeError, "run");
+    PyErr_SetString(PyExc_AttributeError,
+                    ml_is_main(&p->core) ? "Main greenlets do not have a run attribute." : "run");
     return NULL;
 }
 
@@ -296,7 +297,8 @@ static int setparent(PyObject *self, PyObject *value, void *closure) {
 
 static PyObject *getframe(PyObject *self, void *closure) {
     (void)closure;
-    PyObject *frame = ml_top_frame(&impl(self)->top);
+    ml_pygreenlet *p = impl(self);
+    PyObject *frame = ml_py_active(&p->core) ? ml_top_frame(&p->top) : NULL;
     return frame || PyErr_Occurred() ? frame : Py_NewRef(Py_None);
 }
 
@@ -354,9 +356,9 @@ static PyObject *repr(PyObject *self) {
     const char *name = Py_TYPE(self)->tp_name;
     const void *thread = g->thread;
     if (g->state != ML_NEW && !ml_py_active(g)) {
-        const char *exited = thread && ml_thread_exited(g->thread) ? "(thread exited) " : "";
-        return PyUnicode_FromFormat("<%s object at %p (otid=%p) %sdead>", name, self, thread,
-                                    exited);
+        bool exited = thread && ml_thread_exited(g->thread);
+        return PyUnicode_FromFormat("<%s object at %p (otid=%p) %sdead>", name, self,
+                                    exited ? NULL : thread, exited ? "(thread exited) " : "");
     }
     const char *where = g->state == ML_NEW ? "" : g == ml_current() ? " current" : " suspended";
     return PyUnicode_FromFormat("<%s object at %p (otid=%p)%s%s%s%s>", name, self, thread, where,

@@ -181,7 +181,7 @@ PyObject *ml_py_throw(ml_greenlet *g, PyObject *type, PyObject *value, PyObject 
 
 static PyObject *throw_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     if (nargs > 3) {
-        PyErr_Format(PyExc_TypeError, "throw expected at most 3 arguments, got %zd", nargs);
+        PyErr_Format(PyExc_TypeError, "throw() takes at most 3 arguments (%zd given)", nargs);
         return NULL;
     }
     return ml_py_throw(ml_py_core(self), nargs > 0 ? args[0] : ml_PyExc_GreenletExit,
