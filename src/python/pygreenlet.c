@@ -111,7 +111,7 @@ static int clear(PyObject *self) {
     ml_pygreenlet *p = impl(self);
     Py_CLEAR(((PyGreenlet *)self)->dict);
     if (!p || ml_py_active(&p->core)) return 0;
-    if (!ml_is_main(&p->core)) p->core.state = p->core.state == ML_NEW ? ML_NEW : ML_DEAD;
+    if (p->core.state == ML_ACTIVE) p->core.state = ML_DEAD; /* its thread has ended */
     ml_top_drop(&p->top);
     Py_CLEAR(p->run);
     Py_CLEAR(p->start);
