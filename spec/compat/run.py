@@ -53,9 +53,9 @@ def our_side(args):
     env = {}
     if args.preload:
         # The latter too, since the former looks for it once only, when it is loaded.
-        libraries = [subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip()
+        libraries = [subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True)
                      for name in ("libasan.so", "libstdc++.so.6")]
-        env = {"LD_PRELOAD": " ".join(libraries),
+        env = {"LD_PRELOAD": " ".join(map(str.strip, libraries)),
                "ASAN_OPTIONS": "detect_stack_use_after_return=0:detect_leaks=0"}
     return Side("ours", directory, env, args.patience)
 
