@@ -109,11 +109,13 @@ def eventlet_suite(sources, ours, stock):
 
 def sqlalchemy_suite(sources, ours, stock, database):
     """SQLAlchemy's tests on aiosqlite and, where there is a database, on asyncpg."""
-    cwd = sources / "sqlalchemy"
+    source = sources / "sqlalchemy"
     databases = [("aiosqlite", ["--db", "aiosqlite"], dict)]
     if database:
         databases.append(("asyncpg", ["--dburi", "postgresql+asyncpg://"], database.fresh))
-    units = [Unit(f"{db}/{Path(file).stem}", pytest_args(file, *args), cwd=cwd, timeout=600,
+    root = ["--rootdir", source, "-c", source / "pyproject.toml"]
+    units = [Unit(f"{db}/{file.removesuffix('.py').replace('/', '-')}",
+                  pytest_args(source / file, *root, *args), timeout=600,
                   ci=file in SQLALCHEMY_CI, prepare=prepare)
              for db, args, prepare in databases for file in SQLALCHEMY_CI + SQLALCHEMY_ALL]
     return Suite("sqlalchemy", units, ours, stock)

@@ -17,7 +17,8 @@ WORST = {"pass": 0, "clean": 1, "skip": 2, "fail": 3}
 @dataclass
 class Unit:
     """A command of one suite. `name` is unique in its suite; `paths` follow greenlet's directory
-    on PYTHONPATH; the environment gets `env` and, for each run, what `prepare` returns."""
+    on PYTHONPATH; the environment gets `env` and, for each run, what `prepare` returns. Without
+    `cwd` every run has an empty directory of its own."""
 
     name: str
     args: list
