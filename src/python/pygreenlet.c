@@ -105,8 +105,8 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
 }
 
 /* Of a suspended greenlet the stack refers to things that cannot be seen: what is reachable from
-   it then looks alive and is kept. What is seen (ml_top_traverse) may be part of a garbage cycle,
-   whose collection then ends the greenlet first (finalize_garbage). */
+   it then looks alive and is kept. What is seen (ml_top_traverse) may be part of a garbage cycle;
+   then the greenlet is ended first (finalize_garbage). */
 static int clear(PyObject *self) {
     ml_pygreenlet *p = impl(self);
     Py_CLEAR(((PyGreenlet *)self)->dict);
@@ -170,20 +170,76 @@ static bool finalize(PyObject *self) {
     return false;
 }
 
-/* As tp_finalize: the collector has found it in a cycle that nobody refers to, while all of it is
-   still whole. When the last reference has gone (subtype_dealloc of Objects/typeobject.c calls
-   this with a count of 1; the collector holds a reference of its own) it is left to dealloc, which
-   unlike this may be called for the same object again and again. */
+/* ---------------------------------------------------------------------------------- garbage
+
+   The collector (Modules/gcmodule.c) links what it has found unreachable into lists whose heads are
+   on its C stack. Other stacks must not run meanwhile: this one might be copied aside, and what
+   they then take out of the lists would write where it was. So a suspended greenlet that is found
+   is kept, as is all that it refers to, and ended when the collection is over: gc.callbacks are
+   called then. The cycle is open after that, or found again as that of a dead greenlet. */
+
+static PyObject *callbacks; /* gc.callbacks */
+static PyObject *callback;
+
+static PyObject *after_collection(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *phase;
+    PyObject *info;
+    if (!PyArg_ParseTuple(args, "sO", &phase, &info)) return NULL;
+    if (strcmp(phase, "stop") == 0) ml_tidy();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef after_collection_method = {
+    "end_greenlets", after_collection, METH_VARARGS,
+    "Ends the suspended greenlets that the garbage collector has found."};
+
+static int init_garbage(void) {
+    PyObject *gc = PyImport_ImportModule("gc");
+    callbacks = gc ? PyObject_GetAttrString(gc, "callbacks") : NULL;
+    callback = PyCFunction_New(&after_collection_method, NULL);
+    Py_XDECREF(gc);
+    return callbacks && callback ? 0 : -1;
+}
+
+/* If it fails, the greenlet is ended at the thread's next switch. */
+static void call_after_collection(void) {
+    int found = PySequence_Contains(callbacks, callback);
+    if (found < 0 || (!found && PyList_Append(callbacks, callback) != 0)) PyErr_Clear();
+}
+
+static void finalize_garbage(PyObject *self);
+
+/* One that the collector would free without finalize_garbage, since that was called before or a
+   subclass has a __del__ instead, it must not find while its stack can run. */
+static int is_gc(PyObject *self) {
+    const ml_pygreenlet *p = impl(self);
+    if (!p || !ml_py_active(&p->core)) return 1;
+    return !p->finalized && Py_TYPE(self)->tp_finalize == finalize_garbage;
+}
+
+/* As tp_finalize. Nothing is left to do when the last reference has gone (subtype_dealloc of
+   Objects/typeobject.c calls this with a count of 1; the collector holds a reference of its own):
+   dealloc, unlike this, may be called for the same object again and again. */
 static void finalize_garbage(PyObject *self) {
     ml_pygreenlet *p = impl(self);
     if (!p || Py_REFCNT(self) == 1 || !ml_py_active(&p->core) || ml_is_running(&p->core)) return;
     if (ml_is_main(&p->core)) return;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    ml_pygreenlet_end(self);
-    p->garbage = p->core.kill_queued;
+    p->finalized = true;
+    if (ml_finalizing()) {
+        ml_pygreenlet_end(self);
+    } else {
+        p->garbage = true;
+        Py_INCREF(self);
+        ml_bury(&p->core);
+        call_after_collection();
+    }
     PyErr_Restore(type, value, traceback);
 }
+
+/* ---------------------------------------------------------------------------------- deallocation */
 
 static void dealloc(PyObject *self) {
     ml_pygreenlet *p = impl(self);
@@ -402,6 +458,7 @@ PyTypeObject ml_PyGreenlet_Type = {
     .tp_free = PyObject_GC_Del,
     .tp_traverse = traverse,
     .tp_clear = clear,
+    .tp_is_gc = is_gc,
     .tp_finalize = finalize_garbage,
     .tp_repr = repr,
     .tp_as_number = &as_number,
@@ -416,7 +473,7 @@ int ml_pygreenlet_init(void) {
     ml_PyExc_GreenletExit = PyErr_NewException("greenlet.GreenletExit", PyExc_BaseException, NULL);
     if (!ml_PyExc_GreenletExit) return -1;
     PyObject *error = PyErr_NewException("greenlet.error", NULL, NULL);
-    if (!error || PyType_Ready(&ml_PyGreenlet_Type) != 0) {
+    if (!error || init_garbage() != 0 || PyType_Ready(&ml_PyGreenlet_Type) != 0) {
         Py_XDECREF(error);
         Py_CLEAR(ml_PyExc_GreenletExit);
         return -1;

@@ -24,7 +24,8 @@ typedef struct ml_pygreenlet {
     PyObject *start;   /* from its preparation on: what the attribute `run` gave ... */
     PyObject *value;   /* ... and what it is called with, as in a parcel */
     PyObject *kwargs;
-    bool garbage; /* buried by the collector: others in its cycle refer to it */
+    bool garbage;   /* buried by the collector: others in its cycle refer to it */
+    bool finalized; /* the collector has found it once */
 } ml_pygreenlet;
 
 extern PyTypeObject ml_PyGreenlet_Type;
