@@ -359,8 +359,8 @@ void ml_hook_kill(ml_greenlet *g) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     if (impl(g)->garbage) {
-        impl(g)->garbage = false;
         if (ml_py_active(g)) ml_pygreenlet_end(ml_py_object(g));
+        impl(g)->garbage = g->kill_queued; /* again, if this is no time to switch */
     }
     ml_hook_release(g);
     PyErr_Restore(type, value, traceback);
