@@ -353,8 +353,7 @@ static int setparent(PyObject *self, PyObject *value, void *closure) {
 
 static PyObject *getframe(PyObject *self, void *closure) {
     (void)closure;
-    ml_pygreenlet *p = impl(self);
-    PyObject *frame = ml_py_active(&p->core) ? ml_top_frame(&p->top) : NULL;
+    PyObject *frame = ml_top_frame(&impl(self)->top);
     return frame || PyErr_Occurred() ? frame : Py_NewRef(Py_None);
 }
 
@@ -399,10 +398,21 @@ static PyObject *getstacksaved(PyObject *self, void *closure) {
     return PyLong_FromSize_t(ml_stack_size(&impl(self)->core));
 }
 
+/* Whether it can neither run nor be started. One whose thread has ended then releases what its
+   frames refer to, as greenlet's does when it is asked. */
+static bool is_dead(PyObject *self) {
+    ml_pygreenlet *p = impl(self);
+    if (p->core.state == ML_NEW || ml_py_active(&p->core)) return false;
+    if (p->core.state == ML_ACTIVE) {
+        p->core.state = ML_DEAD;
+        ml_top_drop(&p->top);
+    }
+    return true;
+}
+
 static PyObject *getdead(PyObject *self, void *closure) {
     (void)closure;
-    const ml_greenlet *g = &impl(self)->core;
-    return PyBool_FromLong(g->state != ML_NEW && !ml_py_active(g));
+    return PyBool_FromLong(is_dead(self));
 }
 
 static int is_true(PyObject *self) { return ml_py_active(&impl(self)->core); }
@@ -411,7 +421,7 @@ static PyObject *repr(PyObject *self) {
     const ml_greenlet *g = &impl(self)->core;
     const char *name = Py_TYPE(self)->tp_name;
     const void *thread = g->thread;
-    if (g->state != ML_NEW && !ml_py_active(g)) {
+    if (is_dead(self)) {
         bool exited = thread && ml_thread_exited(g->thread);
         return PyUnicode_FromFormat("<%s object at %p (otid=%p) %sdead>", name, self,
                                     exited ? NULL : thread, exited ? "(thread exited) " : "");
