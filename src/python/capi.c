@@ -10,24 +10,11 @@ static bool check(PyObject *o) {
 }
 
 static PyObject *make(PyObject *run, PyObject *parent) {
-    PyObject *nothing = PyTuple_New(0);
-    PyObject *self =
-        nothing ? PyObject_Call((PyObject *)&ml_PyGreenlet_Type, nothing, NULL) : NULL;
-    Py_XDECREF(nothing);
+    PyObject *self = PyObject_CallNoArgs((PyObject *)&ml_PyGreenlet_Type);
     if (self && ((run && PyObject_SetAttrString(self, "run", run) != 0) ||
                  (parent && parent != Py_None && ml_py_set_parent(self, parent) != 0)))
         Py_CLEAR(self);
     return self;
-}
-
-static PyObject *get_current(void) {
-    if (ml_finalizing()) {
-        PyErr_SetString(PyExc_RuntimeError, "greenlet is being finalized");
-        return NULL;
-    }
-    ml_tidy();
-    ml_greenlet *g = ml_py_current();
-    return g ? Py_NewRef(ml_py_object(g)) : NULL;
 }
 
 static PyObject *throw_into(PyObject *self, PyObject *type, PyObject *value, PyObject *traceback) {
@@ -85,7 +72,7 @@ PyObject *ml_py_capsule(void) {
     slots[1].data = ml_PyExc_GreenletError;
     slots[2].data = ml_PyExc_GreenletExit;
     slots[3].two = make;
-    slots[4].none = get_current;
+    slots[4].none = ml_py_getcurrent;
     slots[5].four = throw_into;
     slots[6].three = switch_to;
     slots[7].set = set_parent;

@@ -9,13 +9,7 @@
 
 static PyObject *getcurrent(PyObject *module, PyObject *args) {
     (void)module, (void)args;
-    if (ml_finalizing()) {
-        PyErr_SetString(PyExc_RuntimeError, "greenlet is being finalized");
-        return NULL;
-    }
-    ml_tidy();
-    ml_greenlet *g = ml_py_current();
-    return g ? Py_NewRef(ml_py_object(g)) : NULL;
+    return ml_py_getcurrent();
 }
 
 static void **tracer(void) {

@@ -18,6 +18,16 @@ ml_greenlet *ml_py_current(void) {
     return g;
 }
 
+PyObject *ml_py_getcurrent(void) {
+    if (ml_finalizing()) {
+        PyErr_SetString(PyExc_RuntimeError, "greenlet is being finalized");
+        return NULL;
+    }
+    ml_tidy();
+    ml_greenlet *g = ml_py_current();
+    return g ? Py_NewRef(ml_py_object(g)) : NULL;
+}
+
 void ml_py_raise(int code, const ml_greenlet *g) {
     switch (code) {
         case ML_ENOMEM: PyErr_NoMemory(); break;

@@ -73,6 +73,10 @@ void ml_pygreenlet_end(PyObject *self);
 /* The running greenlet of this thread (borrowed), or NULL with MemoryError. */
 ml_greenlet *ml_py_current(void);
 
+/* The same, as greenlet.getcurrent() gives it: a new reference, after those that have been dropped
+   are ended; RuntimeError while the interpreter is being finalized. */
+PyObject *ml_py_getcurrent(void);
+
 /* Raises what `code` (ML_E...) of a switch to `g` says, in greenlet's words. */
 void ml_py_raise(int code, const ml_greenlet *g);
 
