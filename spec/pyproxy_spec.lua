@@ -134,6 +134,189 @@ describe("a call", function()
     end)
 end)
 
+describe("o:m(...)", function()
+    local namespace = support.python [[
+        import types
+        class Base:
+            def plain(self, *args, **kwargs):
+                return self.tag, args, kwargs
+            def hidden(self):
+                return "hidden"
+        class C(Base):
+            def __init__(self, tag):
+                self.tag = tag
+                self.attribute = lambda *args: ("attribute", args)
+                self.hidden = lambda *args: ("instance", args)
+                self.bound = Base.plain.__get__(self)
+                self.number = 7
+                self.kind = dict
+            @staticmethod
+            def static(*args):
+                return "static", args
+            @classmethod
+            def of_class(cls, *args):
+                return cls.__name__, args
+            @property
+            def computed(self):
+                return lambda *args: ("computed " + self.tag, args)
+            @property
+            def refused(self):
+                raise AttributeError("refused")
+            def __getattr__(self, name):
+                if name.startswith("dynamic"):
+                    return lambda *args: (name, args)
+                raise AttributeError(name)
+            def __call__(self, *args):
+                return "called", args
+        class Namespace(types.SimpleNamespace):
+            pass
+        class Slots:
+            __slots__ = ("f",)
+    ]]
+    local c = namespace.C "tag"
+
+    local function parts(...)
+        local list = table.pack(...)
+        for i = 1, list.n do
+            list[i] = tostring(list[i])
+        end
+        return table.concat(list, " ")
+    end
+
+    it("calls a method of the class, also an inherited one", function()
+        assert.equal("tag (1, 2) {}", parts(c:plain(1, 2)))
+        assert.equal("tag (None,) {'k': 'v'}", parts(c:plain(nil, py.kw { k = "v" })))
+        assert.equal(71, (eval "1 << 70"):bit_length())
+    end)
+
+    it("calls what an instance has of its own without passing the object", function()
+        assert.equal("attribute (1,)", parts(c:attribute(1)))
+        assert.equal("instance ()", parts(c:hidden()))
+        assert.equal("tag (1,) {}", parts(c:bound(1)))
+        assert.equal("{}", tostring(c:kind()))
+        local slots = namespace.Slots()
+        slots.f = eval "lambda *args: ('slot', args)"
+        assert.equal("slot (3,)", parts(slots:f(3)))
+    end)
+
+    it("calls static methods, class methods, computed ones and those of __getattr__", function()
+        assert.equal("static (1,)", parts(c:static(1)))
+        assert.equal("C (1,)", parts(c:of_class(1)))
+        assert.equal("C (1,)", parts(namespace.C:of_class(1)))
+        assert.equal("computed tag (1,)", parts(c:computed(1)))
+        assert.equal("dynamic_x (1,)", parts(c:dynamic_x(1)))
+    end)
+
+    it("passes the same object as an argument", function()
+        local _, args = c:plain(c)
+        assert.is_true(args[0] == c and #args == 1)
+        _, args = c:attribute(c)
+        assert.is_true(args[0] == c and #args == 1)
+    end)
+
+    it("looks the method up before the arguments are evaluated", function()
+        local order = {}
+        local function argument()
+            table.insert(order, "argument")
+        end
+        assert.equal("AttributeError: missing", message(function()
+            c:missing(argument())
+        end))
+        assert.same({}, order)
+    end)
+
+    it("sees a method that was replaced or removed", function()
+        local ns = support.python [[
+            class D:
+                def m(self):
+                    return "first"
+            d = D()
+        ]]
+        local function call()
+            return ns.d:m()
+        end
+        assert.equal("first", call())
+        ns.D.m = eval "lambda self: 'second'"
+        assert.equal("second", call())
+        ns.d.m = eval "lambda: 'own'"
+        assert.equal("own", call())
+        py.builtins.delattr(ns.d, "m")
+        assert.equal("second", call())
+        py.builtins.delattr(ns.D, "m")
+        assert.equal("AttributeError: 'D' object has no attribute 'm'", message(call))
+    end)
+
+    it("leaves a Lua function in an attribute to Lua's rules", function()
+        local ns = py.import("types").SimpleNamespace()
+        ns.f = function(self, x)
+            return self == ns, x
+        end
+        assert.equal("true 5", parts(ns:f(5)))
+    end)
+
+    it("of a mapping is its method, else the item of that name", function()
+        local dict = eval "{'get': 1, 'f': lambda *args: ('item', args)}"
+        assert.equal("1 2", parts(dict:get("get"), dict:get("x", 2)))
+        assert.equal("item (3,)", parts(dict:f(3)))
+        assert.equal("AttributeError: 'dict' object has no attribute 'nothing'", message(function()
+            dict:nothing()
+        end))
+    end)
+
+    it("of a module or a class is its function", function()
+        assert.equal(2, py.import("math"):floor(2.5))
+        assert.equal("tag (1,) {}", parts(namespace.C:plain(c, 1)))
+    end)
+
+    it("fails as Lua does if it cannot be called", function()
+        assert.equal("attempt to call a number value (method 'number')", message(function()
+            c:number()
+        end))
+        assert.equal("AttributeError: refused", message(function()
+            c:refused()
+        end))
+    end)
+
+    it("is not misled by tables that inherit from an object", function()
+        local list = eval "[]"
+        local heir = setmetatable({}, { __index = list })
+        local expected = "calling 'append' on bad self (Python object expected, got table)"
+        assert.equal(expected, message(function()
+            heir:append(1)
+        end))
+        assert.equal(0, #list)
+    end)
+
+    it("works with pcall, in coroutines and tail calls", function()
+        local function tail(...)
+            return c:plain(...)
+        end
+        assert.equal("tag (1,) {}", parts(tail(1)))
+        assert.equal("tag (2,) {}", parts(coroutine.wrap(tail)(2)))
+        assert.equal("true tag (3,) {}", parts(pcall(tail, 3)))
+    end)
+
+    it("and o.m differ: the latter is bound", function()
+        local plain = c.plain
+        assert.equal("tag (1,) {}", parts(plain(1)))
+        assert.equal("tag (1,) {}", parts(c.plain(1)))
+        assert.equal("tag (1,) {}", parts(c["plain"](1)))
+    end)
+
+    it("does not keep the class", function()
+        local ns = support.python [[
+            import weakref
+            class Gone:
+                def m(self): pass
+            reference = weakref.ref(Gone)
+        ]]
+        ns.Gone():m()
+        ns:pop "Gone"
+        support.collect()
+        assert.is_nil(ns.reference())
+    end)
+end)
+
 describe("o.x", function()
     it("gets and sets attributes", function()
         local o = support.python("class C: x = 1").C()

@@ -40,9 +40,8 @@ static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
         /* From another Lua state: by way of Python. */
         if (ml_py_import_parcel(parcel) != 0) ml_py_pack_error(parcel);
     }
-    if (!parcel->error && parcel->count == 1 && !parcel->extra && ml_is_plain(parcel->value) &&
-        lua_checkstack(L, 4)) {
-        ml_to_lua(L, w, parcel->value);
+    if (!parcel->error && parcel->count == 1 && !parcel->extra && lua_checkstack(L, 1) &&
+        ml_scalar_to_lua(L, parcel->value)) {
         Py_DECREF((PyObject *)parcel->value);
         return 1;
     }

@@ -15,7 +15,7 @@ extern const ml_lua_bridge ml_bridge;
 
 /* ------------------------------------------------------------------------ to_lua, to_python */
 
-/* Pushes `o` (borrowed) as a Lua value. May raise. Needs 4 stack slots, which it checks. */
+/* Pushes `o` (borrowed) as a Lua value. May raise. Needs a free stack slot, and checks for more. */
 void ml_to_lua(lua_State *L, ml_world *w, PyObject *o);
 
 /* The same for a reference that it takes over, however it ends. */
@@ -25,12 +25,19 @@ void ml_to_lua_steal(lua_State *L, ml_world *w, PyObject *o);
    values. May raise. */
 int ml_results_to_lua(lua_State *L, ml_world *w, PyObject *result);
 
-/* Whether ml_to_lua pushes `o` without allocating. */
-bool ml_is_plain(PyObject *o);
+/* Pushes `o` (borrowed) if it is a scalar that cannot fail: None, a bool, an int of 64 bits or a
+   float. Otherwise false, and nothing is pushed. Needs a free stack slot. */
+bool ml_scalar_to_lua(lua_State *L, PyObject *o);
 
 /* The value at `index` as a Python object: a new reference, or NULL with an exception. Raises no
    Lua error. */
 PyObject *ml_to_python(lua_State *L, ml_world *w, int index);
+
+/* The same for one whose lua_type is known. */
+PyObject *ml_typed_to_python(lua_State *L, ml_world *w, int index, int type);
+
+/* The string at `index` as an attribute's name: as ml_to_python, but interned. */
+PyObject *ml_name_to_python(lua_State *L, int index);
 
 /* The topmost `count` values as the result of a call: none is None, one is itself, several are a
    tuple. They stay on the stack. New reference or NULL. */
@@ -50,12 +57,29 @@ void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o);
    if it is something else. Sets no exception. */
 PyObject *ml_pyproxy_test(lua_State *L, int index);
 
+/* The same, or a Lua error that says what was expected. */
+PyObject *ml_pyproxy_check(lua_State *L, const ml_world *w, int index);
+
 /* Metamethods for greenlets, too. */
 int ml_pyproxy_index(lua_State *L);
 int ml_pyproxy_newindex(lua_State *L);
 
+/* With an exception set for an attribute that is missing: the item of that name (a new reference),
+   else NULL and that exception. */
+PyObject *ml_pyproxy_item_instead(PyObject *o, PyObject *key);
+
 /* Ends a function that Lua called: pushes results, or raises what Python has set. */
 int ml_finish_call(lua_State *L, ml_world *w, PyObject *result);
+
+/* pycall: calls. Prepares a state for them; may raise. */
+void ml_pycall_open(lua_State *L);
+
+/* The metamethod. */
+int ml_pycall(lua_State *L);
+
+/* In the __index of `o`, for the o:m of o:m(...), m being the string at 2: pushes what is then
+   called with `o`. Returns 1. May raise. */
+int ml_pycall_method(lua_State *L, ml_world *w, PyObject *o);
 
 /* Python's protocols as metamethods besides index and call, into the table on top. */
 void ml_pyoperators_register(lua_State *L, ml_world *w);

@@ -2,8 +2,6 @@
 
 #include "bridge.h"
 
-#include <string.h>
-
 static const char proxy_tag; /* registry: the metatable */
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
@@ -28,8 +26,7 @@ PyObject *ml_pyproxy_test(lua_State *L, int index) {
     return g ? ml_py_object(g) : NULL;
 }
 
-/* The object at `index`, or an error: it was finalized, or is no Python object. */
-static PyObject *check(lua_State *L, const ml_world *w, int index) {
+PyObject *ml_pyproxy_check(lua_State *L, const ml_world *w, int index) {
     PyObject *o = w->closed ? NULL : ml_pyproxy_test(L, index);
     if (o) return o;
     const ml_handle *h = ml_handle_at(L, index);
@@ -72,8 +69,8 @@ static PyObject *get_item(PyObject *o, PyObject *key) {
 }
 
 static PyObject *get_attribute(PyObject *o, PyObject *key) {
-    PyObject *value = PyObject_GetAttr(o, key);
-    if (!value && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
+    PyObject *value;
+    _PyObject_LookupAttr(o, key, &value);
     return value;
 }
 
@@ -94,13 +91,13 @@ static PyObject *index_mapping(PyObject *o, PyObject *key) {
     return value || PyErr_Occurred() ? value : Py_NewRef(Py_None);
 }
 
-/* A string names an attribute, and only if there is none an item (a column, say). */
-static PyObject *index_attribute(PyObject *o, PyObject *key) {
-    PyObject *value = PyObject_GetAttr(o, key);
-    if (value || !has_items(o) || !PyErr_ExceptionMatches(PyExc_AttributeError)) return value;
+PyObject *ml_pyproxy_item_instead(PyObject *o, PyObject *key) {
+    if (!has_items(o) || PyType_Check(o) || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return NULL;
+    }
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
-    value = PyType_Check(o) ? NULL : PyObject_GetItem(o, key);
+    PyObject *value = PyObject_GetItem(o, key);
     if (value) {
         Py_XDECREF(type);
         Py_XDECREF(error);
@@ -112,33 +109,65 @@ static PyObject *index_attribute(PyObject *o, PyObject *key) {
     return NULL;
 }
 
-static PyObject *index_any(lua_State *L, ml_world *w, PyObject *o) {
+/* A string names an attribute, and only if there is none an item (a column, say). */
+static PyObject *index_attribute(PyObject *o, PyObject *key) {
+    PyObject *value = PyObject_GetAttr(o, key);
+    return value ? value : ml_pyproxy_item_instead(o, key);
+}
+
+static PyObject *index_key(lua_State *L, ml_world *w, PyObject *o) {
     PyObject *key = ml_to_python(L, w, 2);
     if (!key) return NULL;
-    PyObject *value;
-    if (is_mapping(o)) {
-        value = index_mapping(o, key);
-    } else if (PyUnicode_CheckExact(key)) {
-        value = index_attribute(o, key);
-    } else {
-        value = PyObject_GetItem(o, key);
-    }
+    PyObject *value = is_mapping(o) ? index_mapping(o, key) : PyObject_GetItem(o, key);
     Py_DECREF(key);
     return value;
 }
 
+static PyObject *index_text(lua_State *L, ml_world *w, PyObject *o) {
+    PyObject *name = ml_name_to_python(L, 2);
+    if (!name) return NULL;
+    PyObject *value;
+    if (is_mapping(o)) {
+        value = index_mapping(o, name);
+    } else if (PyUnicode_CheckExact(name)) {
+        value = index_attribute(o, name);
+    } else { /* bytes */
+        value = PyObject_GetItem(o, name);
+    }
+    Py_DECREF(name);
+    return value;
+}
+
+/* An item that is pushed without running any code of Python's: lists and tuples hold it meanwhile,
+   and a scalar needs nobody to. */
+static bool push_item(lua_State *L, PyObject *o) {
+    bool list = PyList_CheckExact(o);
+    if (!list && !PyTuple_CheckExact(o)) return false;
+    int is_integer;
+    lua_Integer i = lua_tointegerx(L, 2, &is_integer);
+    Py_ssize_t size = Py_SIZE(o);
+    if (i < 0) i += size;
+    if (!is_integer || i < 0 || i >= size) return false;
+    return ml_scalar_to_lua(L, list ? PyList_GET_ITEM(o, i) : PyTuple_GET_ITEM(o, i));
+}
+
 int ml_pyproxy_index(lua_State *L) {
     ml_world *w = world(L);
-    PyObject *o = check(L, w, 1);
+    PyObject *o = ml_pyproxy_check(L, w, 1);
+    int type = lua_type(L, 2);
+    if (type == LUA_TNUMBER && push_item(L, o)) return 1;
+    bool text = type == LUA_TSTRING;
+    if (text && ml_is_method_lookup(L)) return ml_pycall_method(L, w, o);
     ml_activation a;
     ml_lua_leave(&a, L, w);
-    PyObject *value = index_any(L, w, o);
+    PyObject *value = text ? index_text(L, w, o) : index_key(L, w, o);
     ml_lua_return(&a);
     return finish_value(L, w, value);
 }
 
 static int assign(lua_State *L, ml_world *w, PyObject *o) {
-    PyObject *key = ml_to_python(L, w, 2);
+    bool text = lua_type(L, 2) == LUA_TSTRING;
+    PyObject *key = text ? ml_name_to_python(L, 2) : ml_to_python(L, w, 2);
     PyObject *value = key ? ml_to_python(L, w, 3) : NULL;
     int result = -1;
     if (value) {
@@ -155,7 +184,7 @@ static int assign(lua_State *L, ml_world *w, PyObject *o) {
 
 int ml_pyproxy_newindex(lua_State *L) {
     ml_world *w = world(L);
-    PyObject *o = check(L, w, 1);
+    PyObject *o = ml_pyproxy_check(L, w, 1);
     ml_activation a;
     ml_lua_leave(&a, L, w);
     int result = assign(L, w, o);
@@ -163,71 +192,10 @@ int ml_pyproxy_newindex(lua_State *L) {
     return result == 0 ? 0 : ml_error_raise(L, w);
 }
 
-/* ------------------------------------------------------------------------------------- calls */
-
-enum { SMALL = 8 };
-
-/* Calls `callable` with the arguments at first ... top of L. */
-static PyObject *call(lua_State *L, ml_world *w, PyObject *callable, int first) {
-    int count = lua_gettop(L) - first + 1;
-    PyObject *kwargs = NULL;
-    if (count > 0 && ml_is_kw(L, w, -1)) {
-        kwargs = ml_kw_to_python(L, w, lua_gettop(L));
-        if (!kwargs) return NULL;
-        count--;
-    }
-    PyObject *small[SMALL + 1];
-    PyObject **args = small; /* args[0] is the callee's to use (PEP 590) */
-    PyObject *result = NULL;
-    int done = 0;
-    if (count > SMALL) {
-        args = PyMem_Malloc(((size_t)count + 1) * sizeof *args);
-        if (!args) {
-            PyErr_NoMemory();
-            goto end;
-        }
-    }
-    for (; done < count; done++) {
-        if (__builtin_expect(ml_is_kw(L, w, first + done), 0)) {
-            PyErr_SetString(PyExc_TypeError, "py.kw must be the last argument");
-            goto end;
-        }
-        args[done + 1] = ml_to_python(L, w, first + done);
-        if (!args[done + 1]) goto end;
-    }
-    size_t n = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
-    result = kwargs ? PyObject_VectorcallDict(callable, args + 1, n, kwargs)
-                    : PyObject_Vectorcall(callable, args + 1, n, NULL);
-end:
-    while (done > 0) Py_DECREF(args[done--]);
-    if (args && args != small) PyMem_Free(args);
-    Py_XDECREF(kwargs);
-    return result;
-}
-
-/* o:m(...) is o.m(o, ...) to Lua, but o.m is bound already: the call says how it was written. */
-static bool is_method_call(lua_State *L) {
-    lua_Debug ar;
-    return lua_type(L, 2) == LUA_TUSERDATA && ml_pyproxy_test(L, 2) && lua_getstack(L, 0, &ar) &&
-           lua_getinfo(L, "n", &ar) && strcmp(ar.namewhat, "method") == 0;
-}
-
-static int call_method(lua_State *L) {
-    ml_world *w = world(L);
-    PyObject *callable = check(L, w, 1);
-    int first = is_method_call(L) ? 3 : 2;
-    luaL_checkstack(L, 8, NULL);
-    ml_activation a;
-    ml_lua_leave(&a, L, w);
-    PyObject *result = call(L, w, callable, first);
-    ml_lua_return(&a);
-    return ml_finish_call(L, w, result);
-}
-
 void ml_pyproxy_open(lua_State *L, ml_world *w) {
     static const luaL_Reg metamethods[] = {{"__index", ml_pyproxy_index},
                                            {"__newindex", ml_pyproxy_newindex},
-                                           {"__call", call_method},
+                                           {"__call", ml_pycall},
                                            {"__gc", collect},
                                            {NULL, NULL}};
     lua_createtable(L, 0, 32);
@@ -237,4 +205,5 @@ void ml_pyproxy_open(lua_State *L, ml_world *w) {
     lua_setfield(L, -2, "__name");
     ml_pyoperators_register(L, w);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &proxy_tag);
+    ml_pycall_open(L);
 }

@@ -4,7 +4,24 @@
 
 static void decref(void *o) { Py_DECREF((PyObject *)o); }
 
-bool ml_is_plain(PyObject *o) { return o == Py_None || PyBool_Check(o) || PyFloat_CheckExact(o); }
+bool ml_scalar_to_lua(lua_State *L, PyObject *o) {
+    PyTypeObject *type = Py_TYPE(o);
+    if (o == Py_None) {
+        lua_pushnil(L);
+    } else if (type == &PyLong_Type) {
+        int overflow;
+        long long value = PyLong_AsLongLongAndOverflow(o, &overflow);
+        if (overflow) return false;
+        lua_pushinteger(L, value);
+    } else if (type == &PyFloat_Type) {
+        lua_pushnumber(L, PyFloat_AS_DOUBLE(o));
+    } else if (type == &PyBool_Type) {
+        lua_pushboolean(L, o == Py_True);
+    } else {
+        return false;
+    }
+    return true;
+}
 
 /* Text with lone surrogates has no strict UTF-8; written as if they were characters, it comes
    back as the same str. */
@@ -20,11 +37,10 @@ static void push_surrogates(lua_State *L, ml_world *w, PyObject *o) {
 }
 
 void ml_to_lua(lua_State *L, ml_world *w, PyObject *o) {
+    if (ml_scalar_to_lua(L, o)) return;
     luaL_checkstack(L, 4, NULL);
     PyTypeObject *type = Py_TYPE(o);
-    if (o == Py_None) {
-        lua_pushnil(L);
-    } else if (type == &PyUnicode_Type) {
+    if (type == &PyUnicode_Type) {
         Py_ssize_t length;
         const char *text = PyUnicode_AsUTF8AndSize(o, &length);
         if (text) {
@@ -32,18 +48,6 @@ void ml_to_lua(lua_State *L, ml_world *w, PyObject *o) {
         } else {
             push_surrogates(L, w, o);
         }
-    } else if (type == &PyLong_Type) {
-        int overflow;
-        long long value = PyLong_AsLongLongAndOverflow(o, &overflow);
-        if (overflow) {
-            ml_pyproxy_push(L, w, o);
-        } else {
-            lua_pushinteger(L, value);
-        }
-    } else if (type == &PyFloat_Type) {
-        lua_pushnumber(L, PyFloat_AS_DOUBLE(o));
-    } else if (type == &PyBool_Type) {
-        lua_pushboolean(L, o == Py_True);
     } else if (type == &PyBytes_Type) {
         lua_pushlstring(L, PyBytes_AS_STRING(o), (size_t)PyBytes_GET_SIZE(o));
     } else if (ml_is_lua_object(o) && ((LuaObject *)o)->world == w) {
@@ -56,6 +60,10 @@ void ml_to_lua(lua_State *L, ml_world *w, PyObject *o) {
 }
 
 void ml_to_lua_steal(lua_State *L, ml_world *w, PyObject *o) {
+    if (ml_scalar_to_lua(L, o)) {
+        Py_DECREF(o);
+        return;
+    }
     /* Owned by the list of deferred releases, should a Lua error leave this function. */
     ml_world_defer(w, decref, o);
     size_t mine = w->deferred_count;

@@ -1,0 +1,212 @@
+/* Calls of Python objects, and of their methods. */
+
+#include "bridge.h"
+
+#include "../lua/callsite.h"
+
+static const char callers_key; /* registry: name -> the function that calls methods of that name */
+
+static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+
+/* --------------------------------------------------------------------------------- arguments */
+
+enum { SMALL = 12 };
+
+/* The arguments of a call in the form of PEP 590, all references owned. The first slot is the
+   callee's to use. */
+typedef struct arguments {
+    PyObject *small[SMALL];
+    PyObject **all;   /* small, or allocated */
+    Py_ssize_t count; /* of those converted, keyword arguments' values included */
+    Py_ssize_t positional;
+    PyObject *names; /* a tuple, or NULL */
+} arguments;
+
+static int reserve(arguments *args, size_t count) {
+    args->all = args->small;
+    args->count = args->positional = 0;
+    args->names = NULL;
+    if (__builtin_expect(count < SMALL, 1)) return 0;
+    args->all = PyMem_Malloc((count + 1) * sizeof *args->all);
+    if (args->all) return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+static void release(arguments *args) {
+    if (!args->all) return;
+    while (args->count > 0) Py_DECREF(args->all[args->count--]);
+    if (args->all != args->small) PyMem_Free(args->all);
+    Py_XDECREF(args->names);
+}
+
+/* Appends the pairs of the py.kw table at `index`, for which there is room. */
+static int add_keywords(lua_State *L, ml_world *w, int index, Py_ssize_t size, arguments *args) {
+    args->names = PyTuple_New(size);
+    if (!args->names) return -1;
+    Py_ssize_t done = 0;
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        PyObject *name = lua_type(L, -2) == LUA_TSTRING ? ml_name_to_python(L, -2) : NULL;
+        if (!name || !PyUnicode_Check(name)) {
+            if (name || !PyErr_Occurred()) {
+                PyErr_Format(PyExc_TypeError, "keyword names must be strings, not %s",
+                             name ? "bytes" : luaL_typename(L, -2));
+            }
+            Py_XDECREF(name);
+            lua_pop(L, 2);
+            return -1;
+        }
+        PyTuple_SET_ITEM(args->names, done++, name);
+        PyObject *value = ml_to_python(L, w, -1);
+        lua_pop(L, 1);
+        if (!value) {
+            lua_pop(L, 1);
+            return -1;
+        }
+        args->all[++args->count] = value;
+    }
+    return 0;
+}
+
+static Py_ssize_t count_pairs(lua_State *L, int index) {
+    Py_ssize_t size = 0;
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        lua_pop(L, 1);
+        size++;
+    }
+    return size;
+}
+
+/* Converts the values at first ... top of the stack, the last of which may be from py.kw. 0, or -1
+   with an exception; to be released in both cases. */
+static int convert(lua_State *L, ml_world *w, int first, arguments *args) {
+    int top = lua_gettop(L);
+    Py_ssize_t pairs = -1;
+    if (top >= first && lua_type(L, top) == LUA_TTABLE && ml_is_kw(L, w, top)) {
+        pairs = count_pairs(L, top--);
+    }
+    if (reserve(args, (size_t)(top - first + 1) + (pairs > 0 ? (size_t)pairs : 0)) != 0) return -1;
+    for (int i = first; i <= top; i++) {
+        int type = lua_type(L, i);
+        if (type == LUA_TTABLE && ml_is_kw(L, w, i)) {
+            PyErr_SetString(PyExc_TypeError, "py.kw must be the last argument");
+            return -1;
+        }
+        PyObject *value = ml_typed_to_python(L, w, i, type);
+        if (!value) return -1;
+        args->all[++args->count] = value;
+    }
+    args->positional = args->count;
+    return pairs > 0 ? add_keywords(L, w, top + 1, pairs, args) : 0;
+}
+
+/* ------------------------------------------------------------------------------------- calls */
+
+/* Calls `callable`, or the method `name` of the first argument, with the values at first ... top. */
+static PyObject *call(lua_State *L, ml_world *w, PyObject *callable, PyObject *name, int first) {
+    arguments args;
+    PyObject *result = NULL;
+    ml_activation a;
+    ml_lua_leave(&a, L, w);
+    if (convert(L, w, first, &args) == 0) {
+        size_t count = (size_t)args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET;
+        result = name ? PyObject_VectorcallMethod(name, args.all + 1, count, args.names)
+                      : PyObject_Vectorcall(callable, args.all + 1, count, args.names);
+    }
+    release(&args);
+    ml_lua_return(&a);
+    return result;
+}
+
+int ml_pycall(lua_State *L) {
+    ml_world *w = world(L);
+    PyObject *callable = ml_pyproxy_check(L, w, 1);
+    return ml_finish_call(L, w, call(L, w, callable, NULL, 2));
+}
+
+/* ----------------------------------------------------------------------------------- methods
+
+   o:m(...) is to Lua two steps: look up m in o, call what that gives with o and the arguments. If m
+   is a method of o's class, as CPython's own LOAD_METHOD understands it, the first step gives a
+   function that does all of it when it is called, the same for every o: nothing is bound or
+   allocated. Any other m is bound already, or needs no o: what is called then drops it. */
+
+/* Upvalues: the world, the name, which upvalue 3 keeps alive. */
+static int call_by_name(lua_State *L) {
+    ml_world *w = world(L);
+    ml_pyproxy_check(L, w, 1);
+    return ml_finish_call(L, w, call(L, w, NULL, lua_touserdata(L, lua_upvalueindex(2)), 1));
+}
+
+/* Upvalues: the world, the callable. */
+static int call_without_self(lua_State *L) {
+    ml_world *w = world(L);
+    PyObject *callable = ml_pyproxy_check(L, w, lua_upvalueindex(2));
+    return ml_finish_call(L, w, call(L, w, callable, NULL, 2));
+}
+
+/* Pushes the function for methods of the name at 2; `name` (stolen) is the same. */
+static int push_caller(lua_State *L, ml_world *w, PyObject *name) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &callers_key);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, -2) == LUA_TFUNCTION) {
+        Py_DECREF(name);
+        return 1;
+    }
+    lua_pop(L, 1);
+    ml_world_defer(w, (void (*)(void *))Py_DecRef, name);
+    lua_pushvalue(L, 2);
+    lua_pushlightuserdata(L, w);
+    lua_pushlightuserdata(L, name);
+    ml_pyproxy_push(L, w, name);
+    lua_pushcclosure(L, call_by_name, 3);
+    lua_pushvalue(L, -1);
+    lua_insert(L, -4);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+    return 1;
+}
+
+/* The method, or what else has that name. */
+static PyObject *find(PyObject *o, PyObject *name, bool *unbound) {
+    PyObject *value = NULL;
+    *unbound = _PyObject_GetMethod(o, name, &value);
+    return value ? value : ml_pyproxy_item_instead(o, name);
+}
+
+int ml_pycall_method(lua_State *L, ml_world *w, PyObject *o) {
+    ml_activation a;
+    ml_lua_leave(&a, L, w);
+    PyObject *name = ml_name_to_python(L, 2);
+    bool unbound = false;
+    PyObject *value = name ? find(o, name, &unbound) : NULL;
+    ml_lua_return(&a);
+    if (!value) {
+        Py_XDECREF(name);
+        return ml_error_raise(L, w);
+    }
+    if (unbound) {
+        Py_DECREF(value);
+        return push_caller(L, w, name);
+    }
+    Py_DECREF(name);
+    ml_to_lua_steal(L, w, value);
+    if (ml_pyproxy_test(L, -1)) {
+        lua_pushlightuserdata(L, w);
+        lua_insert(L, -2);
+        lua_pushcclosure(L, call_without_self, 2);
+    }
+    return 1;
+}
+
+void ml_pycall_open(lua_State *L) {
+    if (!ml_callsite_open(L)) luaL_error(L, "moonlet: this is not Lua 5.4 as it was released");
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &callers_key);
+}
