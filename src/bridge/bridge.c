@@ -113,6 +113,7 @@ const ml_lua_bridge ml_bridge = {
     .handler = ml_error_handler,
     .closed = closed,
     .forget_error = ml_error_forget,
+    .close = ml_forget_texts,
     .index = ml_pyproxy_index,
     .newindex = ml_pyproxy_newindex,
 };

@@ -29,6 +29,12 @@ int ml_results_to_lua(lua_State *L, ml_world *w, PyObject *result);
    float. Otherwise false, and nothing is pushed. Needs a free stack slot. */
 bool ml_scalar_to_lua(lua_State *L, PyObject *o);
 
+/* The same for strings, too, that have been pushed lately. */
+bool ml_simple_to_lua(lua_State *L, ml_world *w, PyObject *o);
+
+/* Forgets those strings. */
+void ml_forget_texts(ml_world *w);
+
 /* The value at `index` as a Python object: a new reference, or NULL with an exception. Raises no
    Lua error. */
 PyObject *ml_to_python(lua_State *L, ml_world *w, int index);
@@ -109,8 +115,27 @@ int ml_luaproxy_init(PyObject *module);
 /* A proxy of the table, function, userdata or thread at `index`. New reference or NULL. */
 PyObject *ml_luaproxy_new(lua_State *L, ml_world *w, int index);
 
-/* Calls `function` protected, on the Lua state where the current greenlet is, with a pointer to
-   `argument` as light userdata. Its errors become exceptions. 0 or -1. */
+/* ------------------------------------------------------------- enter: Python calls into Lua */
+
+typedef struct ml_entry {
+    ml_world *world;
+    lua_State *L; /* where the current greenlet is in Lua; LUA_MINSTACK slots are free */
+    int top;
+    ml_lthread *fresh;
+} ml_entry;
+
+/* Goes into Lua; on success to be paired with ml_leave. Between them only what raises no Lua error
+   may be called. 0, or -1 with an exception: the state is closed, or another thread's. */
+int ml_enter(ml_world *w, ml_entry *e);
+
+/* Pops what is left on the stack, and goes back. */
+void ml_leave(const ml_entry *e);
+
+/* lua_pcall with the message handler; errors become exceptions, and nothing is pushed then. 0 or
+   -1. */
+int ml_pcall(ml_entry *e, int arguments, int results);
+
+/* All at once: calls `function` with a pointer to `argument` as light userdata. 0 or -1. */
 int ml_protect(ml_world *w, lua_CFunction function, void *argument);
 
 /* ------------------------------------------------------------------------------------ errors */

@@ -166,20 +166,16 @@ static const char *function_name(const lua_Debug *ar, char *buffer, size_t size)
     return buffer;
 }
 
-/* Whether the C function at this level is where Python called into Lua: frames further out are
-   added when the error has passed that call. */
-static int protected_call(lua_State *L);
-
 /* Adds a traceback entry for each Lua function, innermost first, to the exception that is set.
    File names are chunk names, so that Python's printer finds the source lines. */
 static void add_lua_frames(lua_State *L) {
+    const ml_activation *a = ml_current()->lua;
+    const void *border = a && a->L == L ? a->border : NULL;
     lua_Debug ar;
     for (int level = 1; level < 1000 && lua_getstack(L, level, &ar); level++) {
+        if (ar.i_ci == border) break; /* those further out are added when the error gets there */
         char buffer[40];
-        lua_getinfo(L, "Slnf", &ar);
-        bool boundary = lua_tocfunction(L, -1) == protected_call;
-        lua_pop(L, 1);
-        if (boundary) break;
+        lua_getinfo(L, "Sln", &ar);
         if (ar.currentline <= 0) continue; /* a C function: Python adds its own frames */
         const char *file = *ar.source == '@' ? ar.source + 1 : ar.short_src;
         _PyTraceback_Add(function_name(&ar, buffer, sizeof buffer), file, ar.currentline);
@@ -216,51 +212,4 @@ int ml_error_handler(lua_State *L) {
     PyErr_Restore(type, value, traceback);
     lua_settop(L, 1);
     return 1;
-}
-
-/* ----------------------------------------------------------------------------- protected calls */
-
-typedef struct request {
-    lua_CFunction function;
-    void *argument;
-} request;
-
-static int protected_call(lua_State *L) {
-    const request *r = lua_touserdata(L, 1);
-    lua_settop(L, 0);
-    lua_pushlightuserdata(L, r->argument);
-    return r->function(L);
-}
-
-int ml_protect(ml_world *w, lua_CFunction function, void *argument) {
-    if (w->closed) {
-        PyErr_SetString(PyExc_RuntimeError, "the Lua state is closed");
-        return -1;
-    }
-    if (ml_thread_get() != w->thread) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "a Lua value can only be used in the thread that runs its Lua state");
-        return -1;
-    }
-    ml_lthread *fresh;
-    lua_State *L = ml_lua_state(w, &fresh);
-    if (!L || !lua_checkstack(L, 4)) {
-        if (fresh) ml_lthread_free(fresh);
-        PyErr_NoMemory();
-        return -1;
-    }
-    request r = {function, argument};
-    int top = lua_gettop(L);
-    ml_push_handler(L);
-    lua_pushcfunction(L, protected_call);
-    lua_pushlightuserdata(L, &r);
-    ml_activation *a = ml_current()->lua;
-    bool inside = a && a->inside;
-    if (a) a->inside = true;
-    int status = lua_pcall(L, 1, 0, top + 1);
-    if (a) a->inside = inside;
-    if (status != LUA_OK) ml_error_to_python(L, w, status);
-    lua_settop(L, top);
-    if (fresh) ml_lthread_free(fresh);
-    return status == LUA_OK ? 0 : -1;
 }

@@ -225,15 +225,51 @@ static int do_set(lua_State *L) {
     return 0;
 }
 
+/* Pushes the field of a table without metamethods, where nothing can raise a Lua error. */
+static bool push_field(ml_entry *e, LuaObject *self, PyObject *key) {
+    lua_State *L = e->L;
+    push(L, self);
+    if (!lua_istable(L, -1) || lua_getmetatable(L, -1) || !ml_simple_to_lua(L, e->world, key)) {
+        return false;
+    }
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -3);
+    return true;
+}
+
 static PyObject *get(PyObject *self, PyObject *key) {
-    request r = {.self = (LuaObject *)self, .key = key};
-    return perform(do_get, &r);
+    request r = {.self = (LuaObject *)self, .key = key, .world = ((LuaObject *)self)->world};
+    ml_entry e;
+    if (ml_enter(r.world, &e) != 0) return NULL;
+    if (push_field(&e, r.self, key)) {
+        r.result = ml_to_python(e.L, r.world, -1);
+    } else {
+        lua_pushcfunction(e.L, do_get);
+        lua_pushlightuserdata(e.L, &r);
+        if (ml_pcall(&e, 1, 0) != 0) Py_CLEAR(r.result);
+    }
+    ml_leave(&e);
+    return r.result;
 }
 
 static int set(PyObject *self, PyObject *key, PyObject *value) {
     request r = {.self = (LuaObject *)self, .key = key, .value = value};
-    perform(do_set, &r);
-    return PyErr_Occurred() ? -1 : 0;
+    r.world = r.self->world;
+    ml_entry e;
+    int result = 0;
+    if (ml_enter(r.world, &e) != 0) return -1;
+    /* A field that is there is overwritten in place. */
+    if (push_field(&e, r.self, key) && !lua_isnil(e.L, -1) &&
+        ml_simple_to_lua(e.L, r.world, value ? value : Py_None)) {
+        lua_remove(e.L, -2);
+        lua_rawset(e.L, -3);
+    } else {
+        lua_pushcfunction(e.L, do_set);
+        lua_pushlightuserdata(e.L, &r);
+        result = ml_pcall(&e, 1, 0);
+    }
+    ml_leave(&e);
+    return result;
 }
 
 /* Names with two underscores are Python's: protocols that ask for them must not get nil. */
@@ -257,6 +293,7 @@ static PyObject *getattr(PyObject *self, PyObject *name) {
     if (_PyType_Lookup(Py_TYPE(self), name) || is_special(name)) {
         return PyObject_GenericGetAttr(self, name);
     }
+    if (Py_TYPE(self) == &LuaTable_Type) return get(self, name);
     request r = {.self = (LuaObject *)self, .key = name};
     PyObject *value = perform(do_get_field, &r);
     return value || PyErr_Occurred() ? value : PyObject_GenericGetAttr(self, name);
@@ -285,6 +322,7 @@ static Py_ssize_t length(PyObject *self) {
 
 /* ------------------------------------------------------------------------------------- calls */
 
+/* Pushes function and arguments, and calls. */
 static int do_call(lua_State *L) {
     request *r = lua_touserdata(L, 1);
     ml_world *w = r->world;
@@ -292,15 +330,38 @@ static int do_call(lua_State *L) {
     luaL_checkstack(L, (int)r->count + 8, "too many arguments");
     push(L, r->self);
     for (Py_ssize_t i = 0; i < r->count; i++) ml_to_lua(L, w, r->args[i]);
-    int count = (int)r->count;
-    if (r->key) {
-        ml_kw_to_lua(L, w, r->key);
-        count++;
+    if (r->key) ml_kw_to_lua(L, w, r->key);
+    lua_call(L, (int)r->count + (r->key != NULL), LUA_MULTRET);
+    return lua_gettop(L) - 1;
+}
+
+/* Pushes function and arguments, if that can be done where a Lua error could not be caught. */
+static bool push_simple_call(lua_State *L, request *r) {
+    if (r->key || r->count > LUA_MINSTACK - 4) return false;
+    push(L, r->self);
+    for (Py_ssize_t i = 0; i < r->count; i++) {
+        if (!ml_simple_to_lua(L, r->world, r->args[i])) return false;
     }
-    lua_call(L, count, LUA_MULTRET);
-    r->result = ml_results_to_python(L, w, lua_gettop(L) - 1);
-    if (!r->result) ml_error_raise(L, w);
-    return 0;
+    return true;
+}
+
+static PyObject *call(request *r) {
+    ml_entry e;
+    r->world = r->self->world;
+    if (ml_enter(r->world, &e) != 0) return NULL;
+    int arguments = (int)r->count;
+    if (!push_simple_call(e.L, r)) {
+        lua_settop(e.L, e.top);
+        lua_pushcfunction(e.L, do_call);
+        lua_pushlightuserdata(e.L, r);
+        arguments = 1;
+    }
+    PyObject *result = NULL;
+    if (ml_pcall(&e, arguments, LUA_MULTRET) == 0) {
+        result = ml_results_to_python(e.L, r->world, lua_gettop(e.L) - e.top);
+    }
+    ml_leave(&e);
+    return result;
 }
 
 static PyObject *call_function(PyObject *self, PyObject *const *args, size_t nargsf,
@@ -318,7 +379,7 @@ static PyObject *call_function(PyObject *self, PyObject *const *args, size_t nar
         }
     }
     request r = {.self = (LuaObject *)self, .args = args, .count = count, .key = kwargs};
-    PyObject *result = perform(do_call, &r);
+    PyObject *result = call(&r);
     Py_XDECREF(kwargs);
     return result;
 }
@@ -329,7 +390,7 @@ static PyObject *call_object(PyObject *self, PyObject *args, PyObject *kwargs) {
                  .args = &PyTuple_GET_ITEM(args, 0),
                  .count = PyTuple_GET_SIZE(args),
                  .key = kwargs && PyDict_GET_SIZE(kwargs) ? kwargs : NULL};
-    return perform(do_call, &r);
+    return call(&r);
 }
 
 /* -------------------------------------------------------------------------------- arithmetic */

@@ -36,18 +36,70 @@ static void push_surrogates(lua_State *L, ml_world *w, PyObject *o) {
     lua_pushlstring(L, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
 }
 
+/* Short strings that Python has shown lately, as Lua strings in the registry: to push one again takes
+   neither hashing nor memory. */
+enum { CACHE_SIZE = 512, SHORT_TEXT = 40 /* LUAI_MAXSHORTLEN of Lua's llimits.h */ };
+
+typedef struct known {
+    PyObject *str; /* owned */
+    int ref;       /* in the registry, once there was one */
+} known;
+
+static known *entry_of(ml_world *w, PyObject *str) {
+    if (!w->texts) return NULL;
+    uintptr_t address = (uintptr_t)str;
+    return (known *)w->texts + (address >> 4 ^ address >> 13) % CACHE_SIZE;
+}
+
+/* The string on top is `str`: remembers that. May raise. */
+static void remember(lua_State *L, ml_world *w, PyObject *str) {
+    if (!w->texts) w->texts = PyMem_Calloc(CACHE_SIZE, sizeof(known));
+    known *entry = entry_of(w, str);
+    if (!entry) return;
+    lua_pushvalue(L, -1);
+    if (entry->ref) {
+        lua_rawseti(L, LUA_REGISTRYINDEX, entry->ref);
+    } else {
+        entry->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    Py_INCREF(str);
+    Py_XSETREF(entry->str, str);
+}
+
+void ml_forget_texts(ml_world *w) {
+    known *all = w->texts;
+    w->texts = NULL;
+    for (int i = 0; all && i < CACHE_SIZE; i++) Py_XDECREF(all[i].str);
+    PyMem_Free(all);
+}
+
+bool ml_simple_to_lua(lua_State *L, ml_world *w, PyObject *o) {
+    if (PyUnicode_CheckExact(o)) {
+        const known *entry = entry_of(w, o);
+        if (!entry || entry->str != o) return false;
+        lua_rawgeti(L, LUA_REGISTRYINDEX, entry->ref);
+        return true;
+    }
+    return ml_scalar_to_lua(L, o);
+}
+
+static void push_text(lua_State *L, ml_world *w, PyObject *o) {
+    Py_ssize_t length;
+    const char *text = PyUnicode_AsUTF8AndSize(o, &length);
+    if (!text) {
+        push_surrogates(L, w, o);
+        return;
+    }
+    lua_pushlstring(L, text, (size_t)length);
+    if (length <= SHORT_TEXT) remember(L, w, o);
+}
+
 void ml_to_lua(lua_State *L, ml_world *w, PyObject *o) {
-    if (ml_scalar_to_lua(L, o)) return;
+    if (ml_simple_to_lua(L, w, o)) return;
     luaL_checkstack(L, 4, NULL);
     PyTypeObject *type = Py_TYPE(o);
     if (type == &PyUnicode_Type) {
-        Py_ssize_t length;
-        const char *text = PyUnicode_AsUTF8AndSize(o, &length);
-        if (text) {
-            lua_pushlstring(L, text, (size_t)length);
-        } else {
-            push_surrogates(L, w, o);
-        }
+        push_text(L, w, o);
     } else if (type == &PyBytes_Type) {
         lua_pushlstring(L, PyBytes_AS_STRING(o), (size_t)PyBytes_GET_SIZE(o));
     } else if (ml_is_lua_object(o) && ((LuaObject *)o)->world == w) {

@@ -53,7 +53,7 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
     }
     lua_State *L = t->L;
     ml_world *w = t->world;
-    ml_activation base = {L, w, NULL, g, 0, true};
+    ml_activation base = {.L = L, .world = w, .greenlet = g, .inside = true};
     g->lua = &base;
     ml_push_handler(L);
     lua_insert(L, 1);

@@ -132,6 +132,7 @@ void ml_world_close(ml_world *w) {
     if (w->closed || w->closing) return;
     if (ml_this_thread_or_null() == w->thread) end_greenlets(w);
     w->bridge->forget_error(w);
+    w->bridge->close(w);
     w->closed = true;
     while (w->busy) ml_lua_forget(w->busy->greenlet);
     while (w->idle) {

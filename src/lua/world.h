@@ -40,6 +40,8 @@ typedef struct ml_lua_bridge {
     void (*closed)(ml_parcel *parcel);
     /* Forgets w->last_exception. */
     void (*forget_error)(ml_world *w);
+    /* Releases what the bridge keeps in the world. */
+    void (*close)(ml_world *w);
     /* Attribute access for what lgreenlet does not know; as metamethods. */
     lua_CFunction index;
     lua_CFunction newindex;
@@ -66,6 +68,7 @@ struct ml_world {
     unsigned idle_count;
     uint64_t epoch;           /* counts the drains; see ml_handle */
     const void *kw_metatable; /* for the bridge */
+    void *texts;              /* for the bridge: what to_lua.c remembers */
     void *last_exception;     /* for the bridge: the exception behind the last error value */
     int last_value;           /* and that value, a reference in the registry */
     bool last_crossed;        /* and whether it has passed a border: of languages, of greenlets */
@@ -131,6 +134,7 @@ typedef struct ml_activation {
     ml_world *world;
     struct ml_activation *previous;
     ml_greenlet *greenlet;
+    const void *border;   /* inside: the CallInfo of L where the other language left it, or NULL */
     unsigned depth;       /* how many activations of this greenlet are below */
     volatile bool inside; /* Lua runs (again), called by the other language; for signal handlers */
 } ml_activation;
@@ -166,6 +170,7 @@ static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
     a->world = w;
     a->greenlet = g;
     a->inside = false;
+    a->border = NULL;
     a->previous = g->lua;
     a->depth = a->previous ? a->previous->depth + 1 : 0;
     atomic_signal_fence(memory_order_seq_cst); /* a signal handler may follow the chain */

@@ -1,0 +1,66 @@
+/* Python calls into Lua. */
+
+#include "bridge.h"
+
+int ml_enter(ml_world *w, ml_entry *e) {
+    e->world = w;
+    if (w->closed) {
+        PyErr_SetString(PyExc_RuntimeError, "the Lua state is closed");
+        return -1;
+    }
+    if (ml_thread_get() != w->thread) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "a Lua value can only be used in the thread that runs its Lua state");
+        return -1;
+    }
+    lua_State *L = e->L = ml_lua_state(w, &e->fresh);
+    if (!L || !lua_checkstack(L, LUA_MINSTACK)) {
+        if (e->fresh) ml_lthread_free(e->fresh);
+        PyErr_NoMemory();
+        return -1;
+    }
+    e->top = lua_gettop(L);
+    return 0;
+}
+
+void ml_leave(const ml_entry *e) {
+    lua_settop(e->L, e->top);
+    if (e->fresh) ml_lthread_free(e->fresh);
+}
+
+int ml_pcall(ml_entry *e, int arguments, int results) {
+    lua_State *L = e->L;
+    int function = lua_gettop(L) - arguments;
+    ml_push_handler(L);
+    lua_insert(L, function);
+    ml_activation *a = ml_current()->lua;
+    lua_Debug ar = {.i_ci = NULL};
+    bool inside = false;
+    const void *border = NULL;
+    if (a) {
+        lua_getstack(L, 0, &ar);
+        inside = a->inside;
+        border = a->border;
+        a->border = ar.i_ci;
+        a->inside = true;
+    }
+    int status = lua_pcall(L, arguments, results, function);
+    if (a) {
+        a->inside = inside;
+        a->border = border;
+    }
+    lua_remove(L, function);
+    if (status == LUA_OK) return 0;
+    ml_error_to_python(L, e->world, status);
+    return -1;
+}
+
+int ml_protect(ml_world *w, lua_CFunction function, void *argument) {
+    ml_entry e;
+    if (ml_enter(w, &e) != 0) return -1;
+    lua_pushcfunction(e.L, function);
+    lua_pushlightuserdata(e.L, argument);
+    int result = ml_pcall(&e, 1, 0);
+    ml_leave(&e);
+    return result;
+}
