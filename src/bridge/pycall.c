@@ -2,8 +2,6 @@
 
 #include "bridge.h"
 
-#include "../lua/callsite.h"
-
 static const char callers_key; /* registry: name -> the function that calls methods of that name */
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }

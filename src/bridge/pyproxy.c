@@ -1,5 +1,6 @@
 /* Python objects in Lua: the userdata, attributes, items and calls. */
 
+#include "../lua/callsite.h"
 #include "bridge.h"
 
 static const char proxy_tag; /* registry: the metatable */
@@ -123,7 +124,7 @@ static PyObject *index_key(lua_State *L, ml_world *w, PyObject *o) {
     return value;
 }
 
-static PyObject *index_text(lua_State *L, ml_world *w, PyObject *o) {
+static PyObject *index_text(lua_State *L, PyObject *o) {
     PyObject *name = ml_name_to_python(L, 2);
     if (!name) return NULL;
     PyObject *value;
@@ -160,7 +161,7 @@ int ml_pyproxy_index(lua_State *L) {
     if (text && ml_is_method_lookup(L)) return ml_pycall_method(L, w, o);
     ml_activation a;
     ml_lua_leave(&a, L, w);
-    PyObject *value = text ? index_text(L, w, o) : index_key(L, w, o);
+    PyObject *value = text ? index_text(L, o) : index_key(L, w, o);
     ml_lua_return(&a);
     return finish_value(L, w, value);
 }
