@@ -1,5 +1,6 @@
 /* Calls of Python objects, and of their methods. */
 
+#include "../lua/callsite.h"
 #include "bridge.h"
 
 static const char callers_key; /* registry: name -> the function that calls methods of that name */
