@@ -88,12 +88,18 @@ static bool is_foreign(lua_State *L, bool *callable) {
     return o != NULL;
 }
 
+static PyObject *create_foreign(lua_State *L, ml_greenlet *parent) {
+    PyObject *callable = ml_pyproxy_test(L, 1);
+    ml_activation a;
+    ml_lua_leave(&a, L, ml_world_get(L));
+    bool allowed = ml_allowed(&a, callable, "call", NULL);
+    ml_lua_return(&a);
+    return allowed ? ml_pygreenlet_call(callable, parent) : NULL;
+}
+
 static ml_greenlet *create(lua_State *L, ml_body body, ml_greenlet *parent) {
-    PyObject *g =
-        body ? ml_pygreenlet_new(body, parent) : ml_pygreenlet_call(ml_pyproxy_test(L, 1), parent);
-    if (g) return ml_py_core(g);
-    PyErr_Clear();
-    return NULL;
+    PyObject *g = body ? ml_pygreenlet_new(body, parent) : create_foreign(L, parent);
+    return g ? ml_py_core(g) : NULL;
 }
 
 static void closed(ml_parcel *parcel) {
@@ -101,6 +107,11 @@ static void closed(ml_parcel *parcel) {
     PyErr_SetString(PyExc_RuntimeError, "the Lua state is closed");
     ml_py_pack_error(parcel);
     parcel->origin = origin;
+}
+
+static void close_world(ml_world *w) {
+    ml_forget_texts(w);
+    ml_limits_close(w);
 }
 
 const ml_lua_bridge ml_bridge = {
@@ -113,7 +124,7 @@ const ml_lua_bridge ml_bridge = {
     .handler = ml_error_handler,
     .closed = closed,
     .forget_error = ml_error_forget,
-    .close = ml_forget_texts,
+    .close = close_world,
     .index = ml_pyproxy_index,
     .newindex = ml_pyproxy_newindex,
 };
@@ -208,6 +219,10 @@ void ml_bridge_open(lua_State *L) {
     lua_setfield(L, -2, "GreenletExit");
     push_config(L);
     lua_setfield(L, -2, "config");
+    lua_pushlightuserdata(L, w);
+    lua_pushvalue(L, -2);
+    lua_pushcclosure(L, ml_limits_open, 2);
+    lua_setfield(L, -2, "open");
     lua_pushliteral(L, "moonlet " MOONLET_VERSION);
     lua_setfield(L, -2, "_VERSION");
     lua_pushvalue(L, -1);

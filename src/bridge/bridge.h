@@ -72,7 +72,7 @@ int ml_pyproxy_newindex(lua_State *L);
 
 /* With an exception set for an attribute that is missing: the item of that name (a new reference),
    else NULL and that exception. */
-PyObject *ml_pyproxy_item_instead(PyObject *o, PyObject *key);
+PyObject *ml_pyproxy_item_instead(ml_activation *a, PyObject *o, PyObject *key);
 
 /* Ends a function that Lua called: pushes results, or raises what Python has set. */
 int ml_finish_call(lua_State *L, ml_world *w, PyObject *result);
@@ -164,6 +164,23 @@ PyObject *ml_error_exception(lua_State *L, ml_world *w, int index);
 
 /* Forgets the exception behind the last error value. */
 void ml_error_forget(ml_world *w);
+
+/* ------------------------------------------------------------------ limits: what scripts may do */
+
+/* Asks the host's settings. See ml_allowed. */
+bool ml_ask(ml_activation *a, PyObject *o, const char *access, PyObject *name);
+
+/* Whether a script that has left Lua at `a` may do `access` ("getattr", "call", ...) to `o`, with
+   `name` as attribute, key, module or code; each may be NULL. If not, an exception is set. May run
+   arbitrary code. */
+static inline bool ml_allowed(ml_activation *a, PyObject *o, const char *access, PyObject *name) {
+    return __builtin_expect(!a->world->limits, 1) || ml_ask(a, o, access, name);
+}
+
+/* moonlet.open; upvalues: the world, the module. */
+int ml_limits_open(lua_State *L);
+
+void ml_limits_close(ml_world *w);
 
 /* ---------------------------------------------------------------------------- the Lua module */
 

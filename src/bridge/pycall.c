@@ -109,7 +109,8 @@ static PyObject *call(lua_State *L, ml_world *w, PyObject *callable, PyObject *n
     PyObject *result = NULL;
     ml_activation a;
     ml_lua_leave(&a, L, w);
-    if (convert(L, w, first, &args) == 0) {
+    if (convert(L, w, first, &args) == 0 &&
+        (!callable || ml_allowed(&a, callable, "call", NULL))) {
         size_t count = (size_t)args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET;
         result = name ? PyObject_VectorcallMethod(name, args.all + 1, count, args.names)
                       : PyObject_Vectorcall(callable, args.all + 1, count, args.names);
@@ -136,6 +137,7 @@ int ml_pycall(lua_State *L) {
 static int call_by_name(lua_State *L) {
     ml_world *w = world(L);
     ml_pyproxy_check(L, w, 1);
+    if (w->limits) return luaL_error(L, "a method that was looked up before moonlet.open");
     return ml_finish_call(L, w, call(L, w, NULL, lua_touserdata(L, lua_upvalueindex(2)), 1));
 }
 
@@ -169,10 +171,20 @@ static int push_caller(lua_State *L, ml_world *w, PyObject *name) {
 }
 
 /* The method, or what else has that name. */
-static PyObject *find(PyObject *o, PyObject *name, bool *unbound) {
+static PyObject *find(ml_activation *a, PyObject *o, PyObject *name, bool *unbound) {
     PyObject *value = NULL;
-    *unbound = _PyObject_GetMethod(o, name, &value);
-    return value ? value : ml_pyproxy_item_instead(o, name);
+    if (!PyUnicode_Check(name)) {
+        PyErr_SetString(PyExc_TypeError, "the name of a method must be UTF-8");
+        return NULL;
+    }
+    if (!a->world->limits) {
+        *unbound = _PyObject_GetMethod(o, name, &value);
+    } else if (ml_ask(a, o, "getattr", name)) {
+        value = PyObject_GetAttr(o, name); /* bound, so that the call can be asked for */
+    } else {
+        return NULL;
+    }
+    return value ? value : ml_pyproxy_item_instead(a, o, name);
 }
 
 int ml_pycall_method(lua_State *L, ml_world *w, PyObject *o) {
@@ -180,7 +192,7 @@ int ml_pycall_method(lua_State *L, ml_world *w, PyObject *o) {
     ml_lua_leave(&a, L, w);
     PyObject *name = ml_name_to_python(L, 2);
     bool unbound = false;
-    PyObject *value = name ? find(o, name, &unbound) : NULL;
+    PyObject *value = name ? find(&a, o, name, &unbound) : NULL;
     ml_lua_return(&a);
     if (!value) {
         Py_XDECREF(name);

@@ -9,12 +9,12 @@ static const char kw_key; /* registry: the metatable of py.kw tables */
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
 /* Runs `function` on L's arguments outside of Lua and returns what it gives as one value. */
-static int value_of(lua_State *L, PyObject *(*function)(lua_State *L, ml_world *w)) {
+static int value_of(lua_State *L, PyObject *(*function)(lua_State *L, ml_activation *a)) {
     ml_world *w = world(L);
     luaL_checkstack(L, 8, NULL);
     ml_activation a;
     ml_lua_leave(&a, L, w);
-    PyObject *value = function(L, w);
+    PyObject *value = function(L, &a);
     ml_lua_return(&a);
     if (!value) return ml_error_raise(L, w);
     ml_to_lua_steal(L, w, value);
@@ -23,9 +23,16 @@ static int value_of(lua_State *L, PyObject *(*function)(lua_State *L, ml_world *
 
 /* ----------------------------------------------------------------------------------- import */
 
-static PyObject *import_name(lua_State *L, ml_world *w) {
-    (void)w;
-    return PyImport_ImportModule(lua_tostring(L, 1));
+static PyObject *import_name(lua_State *L, ml_activation *a) {
+    PyObject *name = ml_name_to_python(L, 1);
+    PyObject *module = NULL;
+    if (name && !PyUnicode_Check(name)) {
+        PyErr_SetString(PyExc_TypeError, "the name of a module must be UTF-8");
+    } else if (name && ml_allowed(a, NULL, "import", name)) {
+        module = PyImport_Import(name);
+    }
+    Py_XDECREF(name);
+    return module;
 }
 
 /* The argument 1 is text that C functions of Python can take. */
@@ -103,8 +110,11 @@ static PyObject *get_globals(lua_State *L, ml_world *w) {
     return NULL;
 }
 
-static PyObject *run(lua_State *L, ml_world *w, int start) {
-    PyObject *globals = get_globals(L, w);
+static PyObject *run(lua_State *L, ml_activation *a, int start) {
+    PyObject *text = ml_to_python(L, a->world, 1);
+    bool allowed = text && ml_allowed(a, NULL, start == Py_eval_input ? "eval" : "exec", text);
+    Py_XDECREF(text);
+    PyObject *globals = allowed ? get_globals(L, a->world) : NULL;
     if (!globals) return NULL;
     PyObject *result = NULL;
     if (PyDict_GetItemString(globals, "__builtins__") ||
@@ -117,8 +127,12 @@ static PyObject *run(lua_State *L, ml_world *w, int start) {
     return result;
 }
 
-static PyObject *run_expression(lua_State *L, ml_world *w) { return run(L, w, Py_eval_input); }
-static PyObject *run_statements(lua_State *L, ml_world *w) { return run(L, w, Py_file_input); }
+static PyObject *run_expression(lua_State *L, ml_activation *a) {
+    return run(L, a, Py_eval_input);
+}
+static PyObject *run_statements(lua_State *L, ml_activation *a) {
+    return run(L, a, Py_file_input);
+}
 
 /* py.eval(expression [, globals]): its value. */
 static int eval(lua_State *L) {
@@ -222,9 +236,9 @@ static int bytes(lua_State *L) {
     return 1;
 }
 
-static PyObject *check_instance(lua_State *L, ml_world *w) {
-    PyObject *o = ml_to_python(L, w, 1);
-    PyObject *type = o ? ml_to_python(L, w, 2) : NULL;
+static PyObject *check_instance(lua_State *L, ml_activation *a) {
+    PyObject *o = ml_to_python(L, a->world, 1);
+    PyObject *type = o ? ml_to_python(L, a->world, 2) : NULL;
     int answer = type ? PyObject_IsInstance(o, type) : -1;
     Py_XDECREF(o);
     Py_XDECREF(type);
@@ -238,10 +252,10 @@ static int isinstance(lua_State *L) {
     return value_of(L, check_instance);
 }
 
-static PyObject *attribute(lua_State *L, ml_world *w) {
-    PyObject *o = ml_to_python(L, w, 1);
-    PyObject *name = o ? ml_to_python(L, w, 2) : NULL;
-    PyObject *value = name ? PyObject_GetAttr(o, name) : NULL;
+static PyObject *attribute(lua_State *L, ml_activation *a) {
+    PyObject *o = ml_to_python(L, a->world, 1);
+    PyObject *name = o ? ml_to_python(L, a->world, 2) : NULL;
+    PyObject *value = name && ml_allowed(a, o, "getattr", name) ? PyObject_GetAttr(o, name) : NULL;
     Py_XDECREF(o);
     Py_XDECREF(name);
     return value;

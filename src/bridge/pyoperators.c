@@ -6,6 +6,20 @@
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
+/* Whether the script may do what the metamethod `event` does to the Python objects among the first
+   `count` values. If not, an exception is set. */
+static bool may_operate(lua_State *L, ml_activation *a, const char *event, int count) {
+    if (__builtin_expect(!a->world->limits, 1) || !event) return true;
+    PyObject *name = PyUnicode_FromString(event);
+    bool allowed = name != NULL;
+    for (int i = 1; allowed && i <= count; i++) {
+        PyObject *o = ml_pyproxy_test(L, i);
+        if (o) allowed = ml_ask(a, o, "operator", name);
+    }
+    Py_XDECREF(name);
+    return allowed;
+}
+
 /* The operands at 1 and 2 as Python objects (new references). 0 or -1. */
 static int operands(lua_State *L, ml_world *w, PyObject **a, PyObject **b) {
     *a = ml_to_python(L, w, 1);
@@ -73,7 +87,7 @@ static int arithmetic(lua_State *L) {
     PyObject *result = NULL;
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
-    if (operands(L, w, &a, &b) == 0) {
+    if (may_operate(L, &activation, op->event, 2) && operands(L, w, &a, &b) == 0) {
         result = op->function(a, b);
         Py_DECREF(a);
         Py_DECREF(b);
@@ -84,13 +98,13 @@ static int arithmetic(lua_State *L) {
     return 1;
 }
 
-static int compare(lua_State *L, int operation) {
+static int compare(lua_State *L, const char *event, int operation) {
     ml_world *w = world(L);
     PyObject *a, *b;
     int result = -1;
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
-    if (operands(L, w, &a, &b) == 0) {
+    if (may_operate(L, &activation, event, 2) && operands(L, w, &a, &b) == 0) {
         PyObject *answer = PyObject_RichCompare(a, b, operation);
         if (answer) result = PyObject_IsTrue(answer);
         Py_XDECREF(answer);
@@ -103,20 +117,21 @@ static int compare(lua_State *L, int operation) {
     return 1;
 }
 
-static int equal(lua_State *L) { return compare(L, Py_EQ); }
-static int less_than(lua_State *L) { return compare(L, Py_LT); }
-static int less_equal(lua_State *L) { return compare(L, Py_LE); }
+static int equal(lua_State *L) { return compare(L, "__eq", Py_EQ); }
+static int less_than(lua_State *L) { return compare(L, "__lt", Py_LT); }
+static int less_equal(lua_State *L) { return compare(L, "__le", Py_LE); }
 
 /* ---------------------------------------------------------------------- length, text, closing */
 
 /* Calls `function` with the object at 1, which is one by construction of the metatable unless the
    user took the metamethod out of it. */
-static PyObject *apply(lua_State *L, ml_world *w, PyObject *(*function)(PyObject *)) {
+static PyObject *apply(lua_State *L, const char *event, PyObject *(*function)(PyObject *)) {
+    ml_world *w = world(L);
     PyObject *o = ml_pyproxy_test(L, 1);
     if (!o) luaL_typeerror(L, 1, "Python object");
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
-    PyObject *result = function(o);
+    PyObject *result = may_operate(L, &activation, event, 1) ? function(o) : NULL;
     ml_lua_return(&activation);
     return result;
 }
@@ -126,7 +141,7 @@ static PyObject *length(PyObject *o) {
     return size < 0 ? NULL : PyLong_FromSsize_t(size);
 }
 
-static int len(lua_State *L) { return ml_finish_call(L, world(L), apply(L, world(L), length)); }
+static int len(lua_State *L) { return ml_finish_call(L, world(L), apply(L, "__len", length)); }
 
 /* The name of a class as Python's tracebacks have it: with its module, unless that is obvious. */
 static PyObject *class_name(PyTypeObject *type) {
@@ -166,7 +181,8 @@ static PyObject *text(PyObject *o) {
 
 static int to_string(lua_State *L) {
     ml_world *w = world(L);
-    PyObject *s = apply(L, w, text);
+    PyObject *o = ml_pyproxy_test(L, 1); /* without their text, errors would tell nothing */
+    PyObject *s = apply(L, o && PyExceptionInstance_Check(o) ? NULL : "__tostring", text);
     if (!s) return ml_error_raise(L, w);
     if (PyUnicode_CheckExact(s)) {
         ml_to_lua_steal(L, w, s);
@@ -193,7 +209,7 @@ static PyObject *leave(PyObject *o) {
 
 static int close_object(lua_State *L) {
     ml_world *w = world(L);
-    PyObject *result = apply(L, w, leave);
+    PyObject *result = apply(L, "__close", leave);
     if (!result) return ml_error_raise(L, w);
     Py_DECREF(result);
     return 0;
@@ -231,9 +247,9 @@ static PyObject *pairs_iterator(PyObject *o) {
     return pairs;
 }
 
-static int iterate(lua_State *L, PyObject *(*function)(PyObject *)) {
+static int iterate(lua_State *L, const char *event, PyObject *(*function)(PyObject *)) {
     ml_world *w = world(L);
-    PyObject *iterator = apply(L, w, function);
+    PyObject *iterator = apply(L, event, function);
     if (!iterator) return ml_error_raise(L, w);
     lua_settop(L, 1);
     ml_to_lua_steal(L, w, iterator);
@@ -243,10 +259,10 @@ static int iterate(lua_State *L, PyObject *(*function)(PyObject *)) {
     return 2;
 }
 
-static int pairs(lua_State *L) { return iterate(L, pairs_iterator); }
+static int pairs(lua_State *L) { return iterate(L, "__pairs", pairs_iterator); }
 
 /* py.iter(o) */
-int ml_pyoperators_iter(lua_State *L) { return iterate(L, PyObject_GetIter); }
+int ml_pyoperators_iter(lua_State *L) { return iterate(L, "iter", PyObject_GetIter); }
 
 void ml_pyoperators_register(lua_State *L, ml_world *w) {
     static const luaL_Reg metamethods[] = {

@@ -69,37 +69,40 @@ static PyObject *get_item(PyObject *o, PyObject *key) {
     return value;
 }
 
-static PyObject *get_attribute(PyObject *o, PyObject *key) {
-    PyObject *value;
-    _PyObject_LookupAttr(o, key, &value);
+/* The attribute, or NULL; without an exception if it is only missing. */
+static PyObject *get_attribute(ml_activation *a, PyObject *o, PyObject *key) {
+    PyObject *value = NULL;
+    if (ml_allowed(a, o, "getattr", key)) _PyObject_LookupAttr(o, key, &value);
     return value;
 }
 
 /* `o[key]` for a mapping: its item, else its attribute, so that d:items() works; else what a
    missing key gives. An attribute comes before __missing__, which may add the key. */
-static PyObject *index_mapping(PyObject *o, PyObject *key) {
+static PyObject *index_mapping(ml_activation *a, PyObject *o, PyObject *key) {
     PyObject *value = NULL;
+    if (!ml_allowed(a, o, "getitem", key)) return NULL;
     if (!PyUnicode_CheckExact(key)) {
         value = get_item(o, key);
     } else if (PyDict_Check(o)) {
         value = Py_XNewRef(PyDict_GetItemWithError(o, key));
-        if (!value && !PyErr_Occurred()) value = get_attribute(o, key);
+        if (!value && !PyErr_Occurred()) value = get_attribute(a, o, key);
         if (!value && !PyErr_Occurred() && !PyDict_CheckExact(o)) value = get_item(o, key);
     } else {
         value = get_item(o, key);
-        if (!value && !PyErr_Occurred()) value = get_attribute(o, key);
+        if (!value && !PyErr_Occurred()) value = get_attribute(a, o, key);
     }
     return value || PyErr_Occurred() ? value : Py_NewRef(Py_None);
 }
 
-PyObject *ml_pyproxy_item_instead(PyObject *o, PyObject *key) {
+PyObject *ml_pyproxy_item_instead(ml_activation *a, PyObject *o, PyObject *key) {
     if (!has_items(o) || PyType_Check(o) || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
         return NULL;
     }
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
-    PyObject *value = PyObject_GetItem(o, key);
-    if (value) {
+    bool allowed = ml_allowed(a, o, "getitem", key);
+    PyObject *value = allowed ? PyObject_GetItem(o, key) : NULL;
+    if (value || !allowed) {
         Py_XDECREF(type);
         Py_XDECREF(error);
         Py_XDECREF(traceback);
@@ -111,28 +114,34 @@ PyObject *ml_pyproxy_item_instead(PyObject *o, PyObject *key) {
 }
 
 /* A string names an attribute, and only if there is none an item (a column, say). */
-static PyObject *index_attribute(PyObject *o, PyObject *key) {
+static PyObject *index_attribute(ml_activation *a, PyObject *o, PyObject *key) {
+    if (!ml_allowed(a, o, "getattr", key)) return NULL;
     PyObject *value = PyObject_GetAttr(o, key);
-    return value ? value : ml_pyproxy_item_instead(o, key);
+    return value ? value : ml_pyproxy_item_instead(a, o, key);
 }
 
-static PyObject *index_key(lua_State *L, ml_world *w, PyObject *o) {
-    PyObject *key = ml_to_python(L, w, 2);
+static PyObject *index_key(lua_State *L, ml_activation *a, PyObject *o) {
+    PyObject *key = ml_to_python(L, a->world, 2);
     if (!key) return NULL;
-    PyObject *value = is_mapping(o) ? index_mapping(o, key) : PyObject_GetItem(o, key);
+    PyObject *value = NULL;
+    if (is_mapping(o)) {
+        value = index_mapping(a, o, key);
+    } else if (ml_allowed(a, o, "getitem", key)) {
+        value = PyObject_GetItem(o, key);
+    }
     Py_DECREF(key);
     return value;
 }
 
-static PyObject *index_text(lua_State *L, PyObject *o) {
+static PyObject *index_text(lua_State *L, ml_activation *a, PyObject *o) {
     PyObject *name = ml_name_to_python(L, 2);
     if (!name) return NULL;
-    PyObject *value;
+    PyObject *value = NULL;
     if (is_mapping(o)) {
-        value = index_mapping(o, name);
+        value = index_mapping(a, o, name);
     } else if (PyUnicode_CheckExact(name)) {
-        value = index_attribute(o, name);
-    } else { /* bytes */
+        value = index_attribute(a, o, name);
+    } else if (ml_allowed(a, o, "getitem", name)) { /* bytes */
         value = PyObject_GetItem(o, name);
     }
     Py_DECREF(name);
@@ -156,26 +165,26 @@ int ml_pyproxy_index(lua_State *L) {
     ml_world *w = world(L);
     PyObject *o = ml_pyproxy_check(L, w, 1);
     int type = lua_type(L, 2);
-    if (type == LUA_TNUMBER && push_item(L, o)) return 1;
+    if (type == LUA_TNUMBER && !w->limits && push_item(L, o)) return 1;
     bool text = type == LUA_TSTRING;
     if (text && ml_is_method_lookup(L)) return ml_pycall_method(L, w, o);
     ml_activation a;
     ml_lua_leave(&a, L, w);
-    PyObject *value = text ? index_text(L, o) : index_key(L, w, o);
+    PyObject *value = text ? index_text(L, &a, o) : index_key(L, &a, o);
     ml_lua_return(&a);
     return finish_value(L, w, value);
 }
 
-static int assign(lua_State *L, ml_world *w, PyObject *o) {
+static int assign(lua_State *L, ml_activation *a, PyObject *o) {
+    ml_world *w = a->world;
     bool text = lua_type(L, 2) == LUA_TSTRING;
     PyObject *key = text ? ml_name_to_python(L, 2) : ml_to_python(L, w, 2);
     PyObject *value = key ? ml_to_python(L, w, 3) : NULL;
     int result = -1;
     if (value) {
-        if (is_mapping(o) || !PyUnicode_CheckExact(key)) {
-            result = PyObject_SetItem(o, key, value);
-        } else {
-            result = PyObject_SetAttr(o, key, value);
+        bool item = is_mapping(o) || !PyUnicode_CheckExact(key);
+        if (ml_allowed(a, o, item ? "setitem" : "setattr", key)) {
+            result = item ? PyObject_SetItem(o, key, value) : PyObject_SetAttr(o, key, value);
         }
     }
     Py_XDECREF(key);
@@ -188,7 +197,7 @@ int ml_pyproxy_newindex(lua_State *L) {
     PyObject *o = ml_pyproxy_check(L, w, 1);
     ml_activation a;
     ml_lua_leave(&a, L, w);
-    int result = assign(L, w, o);
+    int result = assign(L, &a, o);
     ml_lua_return(&a);
     return result == 0 ? 0 : ml_error_raise(L, w);
 }

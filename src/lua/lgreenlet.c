@@ -279,7 +279,10 @@ static int new (lua_State *L) {
     lua_settop(L, 1);
     ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
     ml_greenlet *g = w->bridge->create(L, foreign ? NULL : body, parent);
-    if (!g) return luaL_error(L, "not enough memory");
+    if (!g) {
+        w->bridge->push_error(L, w);
+        return lua_error(L);
+    }
     ml_handle_set(h, g, release);
     if (!foreign) {
         ml_lthread *t = ml_lthread_new(w, g);

@@ -19,7 +19,8 @@ typedef struct ml_lthread ml_lthread;
 /* What the bridge puts in, so that this room need not know the other language. */
 typedef struct ml_lua_bridge {
     /* A new greenlet (a new reference) with this parent (NULL: the current one). Its body is
-       `body`, or with NULL what runs the other language's callable at index 1. NULL: no memory. */
+       `body`, or with NULL what runs the other language's callable at index 1. NULL: an error of
+       that language is set. */
     ml_greenlet *(*create)(lua_State *L, ml_body body, ml_greenlet *parent);
     /* Whether the value at index 1 belongs to the other language, and if so can be called. */
     bool (*is_foreign)(lua_State *L, bool *callable);
@@ -69,6 +70,8 @@ struct ml_world {
     uint64_t epoch;           /* counts the drains; see ml_handle */
     const void *kw_metatable; /* for the bridge */
     void *texts;              /* for the bridge: what to_lua.c remembers */
+    void *limits;             /* for the bridge: what scripts may do; NULL: everything */
+    bool limited;             /* and that it has been said, memory included */
     void *last_exception;     /* for the bridge: the exception behind the last error value */
     int last_value;           /* and that value, a reference in the registry */
     bool last_crossed;        /* and whether it has passed a border: of languages, of greenlets */
@@ -136,6 +139,7 @@ typedef struct ml_activation {
     ml_greenlet *greenlet;
     const void *border;   /* inside: the CallInfo of L where the other language left it, or NULL */
     unsigned depth;       /* how many activations of this greenlet are below */
+    bool trusted;         /* what runs now decides itself what scripts may do */
     volatile bool inside; /* Lua runs (again), called by the other language; for signal handlers */
 } ml_activation;
 
@@ -173,6 +177,7 @@ static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
     a->border = NULL;
     a->previous = g->lua;
     a->depth = a->previous ? a->previous->depth + 1 : 0;
+    a->trusted = a->previous && a->previous->trusted;
     atomic_signal_fence(memory_order_seq_cst); /* a signal handler may follow the chain */
     g->lua = a;
     if (w->deferred_count || w->last_exception) ml_world_tidy(w);
