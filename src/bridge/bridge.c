@@ -213,6 +213,7 @@ void ml_bridge_open(lua_State *L) {
     ml_pyproxy_open(L, w);
     lua_createtable(L, 0, 8);
     ml_lgreenlet_register(L, w);
+    ml_traceback_register(L, w);
     ml_python_module(L, w);
     lua_setfield(L, -2, "python");
     ml_to_lua(L, w, ml_PyExc_GreenletExit);

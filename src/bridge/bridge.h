@@ -158,6 +158,13 @@ void ml_error_to_python(lua_State *L, ml_world *w, int status);
    the error value is or becomes. Upvalue 1 is the world. */
 int ml_error_handler(lua_State *L);
 
+/* traceback: adds an entry for each Lua function on the stack, innermost first, up to where Python
+   called Lua, to the exception that is set. */
+void ml_traceback_add(lua_State *L);
+
+/* Adds moonlet.traceback to the table on top. May raise. */
+void ml_traceback_register(lua_State *L, ml_world *w);
+
 /* The exception behind the error value at `index` (borrowed) if its traceback tells more than
    that of the Lua stack: it is Python's, or has passed a border. Else NULL. */
 PyObject *ml_error_exception(lua_State *L, ml_world *w, int index);

@@ -37,17 +37,21 @@ int ml_pcall(ml_entry *e, int arguments, int results) {
     lua_Debug ar = {.i_ci = NULL};
     bool inside = false;
     const void *border = NULL;
+    void *frame = NULL;
     if (a) {
-        lua_getstack(L, 0, &ar);
+        lua_getstack(a->L, 0, &ar);
         inside = a->inside;
         border = a->border;
+        frame = a->frame;
         a->border = ar.i_ci;
+        a->frame = ml_frame_now(ml_tstate());
         a->inside = true;
     }
     int status = lua_pcall(L, arguments, results, function);
     if (a) {
         a->inside = inside;
         a->border = border;
+        a->frame = frame;
     }
     lua_remove(L, function);
     if (status == LUA_OK) return 0;

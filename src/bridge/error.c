@@ -61,6 +61,18 @@ static void restore(PyObject *exception) {
                   PyException_GetTraceback(exception));
 }
 
+/* Sets an exception that comes out of Lua. One without a context is raised only here; Python chains
+   it to what is being handled. */
+static void raise(PyObject *exception) {
+    PyObject *context = PyException_GetContext(exception);
+    if (context) {
+        Py_DECREF(context);
+        restore(exception);
+    } else {
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    }
+}
+
 void ml_error_push(lua_State *L, ml_world *w) {
     PyObject *exception = fetch();
     if (!exception) {
@@ -105,11 +117,64 @@ PyObject *ml_error_exception(lua_State *L, ml_world *w, int index) {
     return exception == w->last_exception && !w->last_crossed ? NULL : exception;
 }
 
+enum { FIELDS_SHOWN = 8 };
+
+/* Pushes a field's key or value as text; of what Lua would show as an address only the type. */
+static void push_short_text(lua_State *L, int index, bool quote) {
+    switch (lua_type(L, index)) {
+        case LUA_TSTRING:
+            lua_pushfstring(L, quote ? "\"%s\"" : "%s", lua_tostring(L, index));
+            break;
+        case LUA_TNUMBER:
+        case LUA_TBOOLEAN: luaL_tolstring(L, index, NULL); break;
+        default: lua_pushstring(L, luaL_typename(L, index));
+    }
+}
+
+/* Pushes what the table at 1 says, which has no words of its own: {code = 404, "not found"}. */
+static void push_fields(lua_State *L) {
+    int count = 0;
+    lua_settop(L, 1);
+    lua_pushliteral(L, "{");
+    lua_pushnil(L); /* 2: the text, 3: the key, 4: its value */
+    for (; lua_next(L, 1); count++) {
+        if (count == FIELDS_SHOWN) {
+            lua_pushliteral(L, ", ...");
+            lua_replace(L, 3);
+            lua_settop(L, 3);
+            lua_concat(L, 2);
+            break;
+        }
+        lua_pushvalue(L, 2);
+        lua_pushstring(L, count ? ", " : "");
+        bool item = lua_isinteger(L, 3) && lua_tointeger(L, 3) == count + 1;
+        if (!item) {
+            lua_pushstring(L, lua_type(L, 3) == LUA_TSTRING ? "" : "[");
+            push_short_text(L, 3, false);
+            lua_pushstring(L, lua_type(L, 3) == LUA_TSTRING ? " = " : "] = ");
+        }
+        push_short_text(L, 4, true);
+        lua_concat(L, lua_gettop(L) - 4);
+        lua_replace(L, 2);
+        lua_settop(L, 3);
+    }
+    lua_settop(L, 2);
+    lua_pushliteral(L, "}");
+    lua_concat(L, 2);
+}
+
 /* What str() of a LuaError says. Raises no Lua error; new reference or NULL. */
 static int describe(lua_State *L) {
     PyObject **message = lua_touserdata(L, 2);
     size_t length;
-    const char *text = luaL_tolstring(L, 1, &length);
+    bool plain = lua_istable(L, 1) && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL &&
+                 luaL_getmetafield(L, 1, "__name") == LUA_TNIL;
+    if (plain) {
+        push_fields(L);
+    } else {
+        luaL_tolstring(L, 1, NULL);
+    }
+    const char *text = lua_tolstring(L, -1, &length);
     *message = PyUnicode_DecodeUTF8(text, (Py_ssize_t)length, "backslashreplace");
     return 0;
 }
@@ -141,15 +206,15 @@ void ml_error_to_python(lua_State *L, ml_world *w, int status) {
     if (status == LUA_ERRMEM) {
         PyErr_NoMemory();
     } else if (o && PyExceptionInstance_Check(o)) {
-        restore(o);
+        raise(o);
     } else if (o && PyExceptionClass_Check(o)) {
         PyErr_SetNone(o);
     } else if (known) {
-        restore(known);
+        raise(known);
     } else {
         PyObject *exception = new_error(L, w);
         if (exception) {
-            restore(exception);
+            raise(exception);
             Py_DECREF(exception);
         }
     }
@@ -157,30 +222,7 @@ void ml_error_to_python(lua_State *L, ml_world *w, int status) {
     ml_error_forget(w);
 }
 
-/* -------------------------------------------------------------------------------- traceback */
-
-static const char *function_name(const lua_Debug *ar, char *buffer, size_t size) {
-    if (ar->name) return ar->name;
-    if (strcmp(ar->what, "main") == 0) return "<main chunk>";
-    snprintf(buffer, size, "<function:%d>", ar->linedefined);
-    return buffer;
-}
-
-/* Adds a traceback entry for each Lua function, innermost first, to the exception that is set.
-   File names are chunk names, so that Python's printer finds the source lines. */
-static void add_lua_frames(lua_State *L) {
-    const ml_activation *a = ml_current()->lua;
-    const void *border = a && a->L == L ? a->border : NULL;
-    lua_Debug ar;
-    for (int level = 1; level < 1000 && lua_getstack(L, level, &ar); level++) {
-        if (ar.i_ci == border) break; /* those further out are added when the error gets there */
-        char buffer[40];
-        lua_getinfo(L, "Sln", &ar);
-        if (ar.currentline <= 0) continue; /* a C function: Python adds its own frames */
-        const char *file = *ar.source == '@' ? ar.source + 1 : ar.short_src;
-        _PyTraceback_Add(function_name(&ar, buffer, sizeof buffer), file, ar.currentline);
-    }
-}
+/* ---------------------------------------------------------------------- the message handler */
 
 int ml_error_handler(lua_State *L) {
     ml_world *w = lua_touserdata(L, lua_upvalueindex(1));
@@ -196,7 +238,7 @@ int ml_error_handler(lua_State *L) {
     }
     if (exception) {
         restore(exception);
-        add_lua_frames(L);
+        ml_traceback_add(L);
         PyObject *again = fetch(); /* takes the traceback into the exception */
         Py_XDECREF(again);
         if (made) {

@@ -137,7 +137,8 @@ typedef struct ml_activation {
     ml_world *world;
     struct ml_activation *previous;
     ml_greenlet *greenlet;
-    const void *border;   /* inside: the CallInfo of L where the other language left it, or NULL */
+    const void *border;   /* inside: the CallInfo of L that called the other language, or NULL */
+    void *frame;          /* inside: for the bridge, where the other language was then */
     unsigned depth;       /* how many activations of this greenlet are below */
     bool trusted;         /* what runs now decides itself what scripts may do */
     volatile bool inside; /* Lua runs (again), called by the other language; for signal handlers */

@@ -25,6 +25,9 @@
                           a running one, nothing
    ml_top_frame(top)      the innermost complete frame of a suspended greenlet, a new reference;
                           NULL: it has none (also because it runs), or MemoryError
+   ml_frame_now(ts)       where the running code is: its innermost frame, good until that ends
+   ml_frame_object(f)     that as a frame object (a new reference) if it is complete; NULL: there is
+                          none, or MemoryError
    ml_tracing_pause(ts), ml_tracing_resume(ts)  around a call that trace functions must not see
    ml_finalizing()        whether the interpreter is being finalized
    ML_HAS_TRASH_NESTING, ml_trash_nesting(ts)  how deep the trash can is, where it counts that */

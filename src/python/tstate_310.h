@@ -99,6 +99,9 @@ static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
 static inline void ml_top_evict(ml_top *top) { (void)top; }
 static inline void ml_top_restore(ml_top *top) { (void)top; }
 
+static inline void *ml_frame_now(const PyThreadState *ts) { return ts->frame; }
+static inline PyObject *ml_frame_object(void *frame) { return Py_XNewRef((PyObject *)frame); }
+
 static inline PyObject *ml_top_frame(const ml_top *top) {
     return Py_XNewRef((PyObject *)top->frame);
 }

@@ -39,6 +39,8 @@ static inline void ml_top_update_tracing(PyThreadState *ts) {
 static inline void ml_tracing_pause(PyThreadState *ts) { PyThreadState_EnterTracing(ts); }
 static inline void ml_tracing_resume(PyThreadState *ts) { PyThreadState_LeaveTracing(ts); }
 
+static inline void *ml_frame_now(const PyThreadState *ts) { return ts->cframe->current_frame; }
+
 static inline bool ml_finalizing(void) { return _Py_IsFinalizing(); }
 
 #define ML_HAS_TRASH_NESTING 1

@@ -32,6 +32,8 @@ static inline PyThreadState *ml_tstate(void) { return PyThreadState_GetUnchecked
 static inline void ml_tracing_pause(PyThreadState *ts) { PyThreadState_EnterTracing(ts); }
 static inline void ml_tracing_resume(PyThreadState *ts) { PyThreadState_LeaveTracing(ts); }
 
+static inline void *ml_frame_now(const PyThreadState *ts) { return ts->current_frame; }
+
 static inline bool ml_finalizing(void) { return Py_IsFinalizing(); }
 
 static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {

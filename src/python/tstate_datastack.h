@@ -35,6 +35,8 @@ static inline void ml_top_drop(ml_top *top) {
     Py_CLEAR(top->exc_state.exc_value);
 }
 
+static inline PyObject *ml_frame_object(void *frame) { return ml_frames_top(frame); }
+
 static inline PyObject *ml_top_frame(const ml_top *top) { return ml_frames_top(top->frame); }
 
 static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
