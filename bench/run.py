@@ -1,4 +1,4 @@
-"""Measures moonlet beside its peers: stock greenlet, coroutines, python3.
+"""Measures moonlet beside its peers: stock greenlet, coroutines, python3, lupa.
 
 Every row alternates ours and the peer's, pair by pair, so that a machine that becomes slower does
 so for both. The ratio is the median of the pairs' ratios; what stands beside it are quartiles.
@@ -41,6 +41,10 @@ def lua(name, what, n, peer, operation=None, **more):
     return Row(name, what, ("lua", operation or name), ("lua", peer), n, **more)
 
 
+def bridge(name, what, bar=None, n=100_000):
+    return Row(f"bridge_{name}", what, ("bridge", name), ("lupa", name), n, bar=bar)
+
+
 MEMORY = {"unit": "B", "rounds": 1}
 STARTUP = {"unit": "ms", "processes": 1, "rounds": 25}
 ROWS = [
@@ -63,6 +67,27 @@ ROWS = [
     Row("startup", "moonlet -e ''; python3 -I -c ''", ("empty", ""), ("python3", ""), **STARTUP),
     Row("startup_require", "with require 'moonlet'", ("require", ""), ("python3", ""), **STARTUP),
 ]
+# Beside lupa. In the first ones Lua uses Python, in the last ones Python uses Lua.
+BRIDGE_ROWS = [
+    bridge("call", "f()", 0.6),
+    bridge("call_int", "f(i, i)", 0.6),
+    bridge("call_str", 'f("abc", "def")'),
+    bridge("call_kw", "f(py.kw { a = i }); python.args", 0.3),
+    bridge("get", "o.x", 0.6),
+    bridge("set", "o.x = i", 0.6),
+    bridge("method", "o:m()", 0.12),
+    bridge("method_int", "o:m(i, i)", 0.12),
+    bridge("list", "list[i]", 0.6),
+    bridge("dict", "dict[key]"),
+    bridge("iter", "item of py.iter(list)", 0.5),
+    bridge("object", "py.builtins.object(), and drop it"),
+    bridge("raise", "pcall(f), which raises", n=20_000),
+    bridge("py_call", "from Python: h(i, i)", 0.6),
+    bridge("py_getitem", 'from Python: t["x"]', 0.5),
+    bridge("py_getattr", "from Python: t.x", 0.3),
+    bridge("py_setitem", 'from Python: t["x"] = i'),
+    bridge("py_setattr", "from Python: t.x = i"),
+]
 # Of the extension, in any interpreter, beside the newest greenlet.
 EXTENSION_ROWS = [
     python("python_python", "round trip", 200_000, bar=0.25),
@@ -76,10 +101,10 @@ EXTENSION_ROWS = [
     python("gevent_pywsgi", "request to gevent's WSGI server", 5_000),
 ]
 COUNTED = "python_python", "create", "collision", "lua_lua", "lua_lua_hoisted", "lua_python", \
-    "create_lua"
+    "create_lua", *(row.name for row in BRIDGE_ROWS)
 
 
-def programs(build):
+def programs(build, lupa):
     moonlet = str(build / "moonlet")
     script = f'require"moonlet".python.import"runpy".run_path("{BENCH}/workload.py")'
     return {
@@ -89,6 +114,8 @@ def programs(build):
         "empty": [moonlet, "-e", ""],
         "require": [moonlet, "-e", 'require "moonlet"'],
         "python3": [STOCK, "-I", "-c", ""],
+        "bridge": [moonlet, f"{BENCH}/bridge.lua"],
+        "lupa": [lupa, f"{BENCH}/bridge.py"],
     }
 
 
@@ -210,14 +237,23 @@ def output_of(*command):
                           stdin=subprocess.DEVNULL).stdout.strip()
 
 
-def surroundings(build):
+LUPA = """
+import lupa.lua54, platform
+lua = lupa.lua54.LuaRuntime()
+print(f"lupa {lupa.__version__}, {lua.lua_implementation}, Python {platform.python_version()}")
+"""
+
+
+def surroundings(build, lupa):
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     ours = 'local m = require "moonlet" print(m._VERSION .. ", " .. _VERSION .. ", Python " .. ' \
         'm.python.import "platform".python_version())'
     stock = "import greenlet, platform;" \
         "print(f'greenlet {greenlet.__version__}, Python {platform.python_version()}')"
-    return {"ours": output_of(str(build / "moonlet"), "-e", ours),
-            "peer": output_of(STOCK, "-c", stock),
+    peer = output_of(STOCK, "-c", stock)
+    if lupa:
+        peer += "; " + output_of(lupa, "-c", LUPA)
+    return {"ours": output_of(str(build / "moonlet"), "-e", ours), "peer": peer,
             "machine": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
             "system": platform.platform(), "load": os.getloadavg()}
 
@@ -242,8 +278,10 @@ def main():
     parser.add_argument("--extension", nargs=3, metavar=("PYTHON", "OURS", "PEER"),
                         help="measure the package greenlet in directory OURS beside the one in "
                         "PEER, both in the interpreter PYTHON")
+    parser.add_argument("--lupa", metavar="PYTHON", help="an interpreter that has lupa, for the "
+                        "rows of the bridge")
     options = parser.parse_args()
-    known = EXTENSION_ROWS if options.extension else ROWS
+    known = EXTENSION_ROWS if options.extension else ROWS + BRIDGE_ROWS
     rows = [row for row in known if row.name.startswith(tuple(options.what) or "")]
     if options.instructions:
         rows = [row for row in rows if row.name in COUNTED]
@@ -252,6 +290,10 @@ def main():
     if options.list:
         print(*(f"{row.name:18}{row.what}" for row in rows), sep="\n")
         return 0
+    if not options.lupa:
+        if options.what and any(row in BRIDGE_ROWS for row in rows):
+            parser.error("the rows of the bridge need --lupa")
+        rows = [row for row in rows if row not in BRIDGE_ROWS]
     build = options.build.resolve()
     if options.extension:
         commands = extension_programs(*options.extension)
@@ -262,8 +304,8 @@ def main():
                     row.bar = None
         report = extension_surroundings(commands)
     else:
-        commands = programs(build)
-        report = surroundings(build)
+        commands = programs(build, options.lupa)
+        report = surroundings(build, options.lupa)
     print(report["ours"], report["peer"], report.get("machine", ""), sep="\n")
     if options.instructions:
         report["instructions"] = count(rows, commands)
