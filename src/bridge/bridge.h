@@ -131,9 +131,9 @@ int ml_enter(ml_world *w, ml_entry *e);
 /* Pops what is left on the stack, and goes back. */
 void ml_leave(const ml_entry *e);
 
-/* lua_pcall with the message handler; errors become exceptions, and nothing is pushed then. 0 or
-   -1. */
-int ml_pcall(ml_entry *e, int arguments, int results);
+/* lua_pcall; errors become exceptions. The message handler is the first thing that was pushed after
+   ml_enter; results begin at e->top + 2. 0 or -1. */
+int ml_pcall(const ml_entry *e, int arguments, int results);
 
 /* All at once: calls `function` with a pointer to `argument` as light userdata. 0 or -1. */
 int ml_protect(ml_world *w, lua_CFunction function, void *argument);

@@ -28,11 +28,8 @@ void ml_leave(const ml_entry *e) {
     if (e->fresh) ml_lthread_free(e->fresh);
 }
 
-int ml_pcall(ml_entry *e, int arguments, int results) {
+int ml_pcall(const ml_entry *e, int arguments, int results) {
     lua_State *L = e->L;
-    int function = lua_gettop(L) - arguments;
-    ml_push_handler(L);
-    lua_insert(L, function);
     ml_activation *a = ml_current()->lua;
     lua_Debug ar = {.i_ci = NULL};
     bool inside = false;
@@ -47,14 +44,13 @@ int ml_pcall(ml_entry *e, int arguments, int results) {
         a->frame = ml_frame_now(ml_tstate());
         a->inside = true;
     }
-    int status = lua_pcall(L, arguments, results, function);
+    int status = lua_pcall(L, arguments, results, e->top + 1);
     if (a) {
         a->inside = inside;
         a->border = border;
         a->frame = frame;
     }
-    lua_remove(L, function);
-    if (status == LUA_OK) return 0;
+    if (__builtin_expect(status == LUA_OK, 1)) return 0;
     ml_error_to_python(L, e->world, status);
     return -1;
 }
@@ -62,6 +58,7 @@ int ml_pcall(ml_entry *e, int arguments, int results) {
 int ml_protect(ml_world *w, lua_CFunction function, void *argument) {
     ml_entry e;
     if (ml_enter(w, &e) != 0) return -1;
+    ml_push_handler(e.L, w);
     lua_pushcfunction(e.L, function);
     lua_pushlightuserdata(e.L, argument);
     int result = ml_pcall(&e, 1, 0);

@@ -244,6 +244,8 @@ static PyObject *get(PyObject *self, PyObject *key) {
     if (push_field(&e, r.self, key)) {
         r.result = ml_to_python(e.L, r.world, -1);
     } else {
+        lua_settop(e.L, e.top);
+        ml_push_handler(e.L, r.world);
         lua_pushcfunction(e.L, do_get);
         lua_pushlightuserdata(e.L, &r);
         if (ml_pcall(&e, 1, 0) != 0) Py_CLEAR(r.result);
@@ -264,6 +266,8 @@ static int set(PyObject *self, PyObject *key, PyObject *value) {
         lua_remove(e.L, -2);
         lua_rawset(e.L, -3);
     } else {
+        lua_settop(e.L, e.top);
+        ml_push_handler(e.L, r.world);
         lua_pushcfunction(e.L, do_set);
         lua_pushlightuserdata(e.L, &r);
         result = ml_pcall(&e, 1, 0);
@@ -336,29 +340,33 @@ static int do_call(lua_State *L) {
 }
 
 /* Pushes function and arguments, if that can be done where a Lua error could not be caught. */
-static bool push_simple_call(lua_State *L, request *r) {
-    if (r->key || r->count > LUA_MINSTACK - 4) return false;
-    push(L, r->self);
-    for (Py_ssize_t i = 0; i < r->count; i++) {
-        if (!ml_simple_to_lua(L, r->world, r->args[i])) return false;
+static bool push_simple_call(lua_State *L, const LuaObject *self, PyObject *const *args,
+                             Py_ssize_t count) {
+    if (count > LUA_MINSTACK - 4) return false;
+    push(L, self);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!ml_simple_to_lua(L, self->world, args[i])) return false;
     }
     return true;
 }
 
-static PyObject *call(request *r) {
+static PyObject *call(LuaObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwargs) {
     ml_entry e;
-    r->world = r->self->world;
-    if (ml_enter(r->world, &e) != 0) return NULL;
-    int arguments = (int)r->count;
-    if (!push_simple_call(e.L, r)) {
-        lua_settop(e.L, e.top);
+    request r;
+    if (ml_enter(self->world, &e) != 0) return NULL;
+    ml_push_handler(e.L, self->world);
+    int arguments = (int)count;
+    if (kwargs || !push_simple_call(e.L, self, args, count)) {
+        r = (request){
+            .world = self->world, .self = self, .args = args, .count = count, .key = kwargs};
+        lua_settop(e.L, e.top + 1);
         lua_pushcfunction(e.L, do_call);
-        lua_pushlightuserdata(e.L, r);
+        lua_pushlightuserdata(e.L, &r);
         arguments = 1;
     }
     PyObject *result = NULL;
     if (ml_pcall(&e, arguments, LUA_MULTRET) == 0) {
-        result = ml_results_to_python(e.L, r->world, lua_gettop(e.L) - e.top);
+        result = ml_results_to_python(e.L, self->world, lua_gettop(e.L) - e.top - 1);
     }
     ml_leave(&e);
     return result;
@@ -378,19 +386,15 @@ static PyObject *call_function(PyObject *self, PyObject *const *args, size_t nar
             }
         }
     }
-    request r = {.self = (LuaObject *)self, .args = args, .count = count, .key = kwargs};
-    PyObject *result = call(&r);
+    PyObject *result = call((LuaObject *)self, args, count, kwargs);
     Py_XDECREF(kwargs);
     return result;
 }
 
 /* Tables and userdata may have a metamethod for it. */
 static PyObject *call_object(PyObject *self, PyObject *args, PyObject *kwargs) {
-    request r = {.self = (LuaObject *)self,
-                 .args = &PyTuple_GET_ITEM(args, 0),
-                 .count = PyTuple_GET_SIZE(args),
-                 .key = kwargs && PyDict_GET_SIZE(kwargs) ? kwargs : NULL};
-    return call(&r);
+    return call((LuaObject *)self, &PyTuple_GET_ITEM(args, 0), PyTuple_GET_SIZE(args),
+                kwargs && PyDict_GET_SIZE(kwargs) ? kwargs : NULL);
 }
 
 /* -------------------------------------------------------------------------------- arithmetic */

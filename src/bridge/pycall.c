@@ -78,17 +78,17 @@ static Py_ssize_t count_pairs(lua_State *L, int index) {
     return size;
 }
 
-/* Converts the values at first ... top of the stack, the last of which may be from py.kw. 0, or -1
-   with an exception; to be released in both cases. */
-static int convert(lua_State *L, ml_world *w, int first, arguments *args) {
+/* Converts `self`, if there is one, and the values at 2 ... top of the stack, the last of which may be
+   from py.kw. 0, or -1 with an exception; to be released in both cases. */
+static int convert(lua_State *L, ml_world *w, PyObject *self, arguments *args) {
     int top = lua_gettop(L);
+    int type = top >= 2 ? lua_type(L, top) : LUA_TNIL;
     Py_ssize_t pairs = -1;
-    if (top >= first && lua_type(L, top) == LUA_TTABLE && ml_is_kw(L, w, top)) {
-        pairs = count_pairs(L, top--);
-    }
-    if (reserve(args, (size_t)(top - first + 1) + (pairs > 0 ? (size_t)pairs : 0)) != 0) return -1;
-    for (int i = first; i <= top; i++) {
-        int type = lua_type(L, i);
+    if (type == LUA_TTABLE && ml_is_kw(L, w, top)) pairs = count_pairs(L, top--);
+    if (reserve(args, (size_t)top + (pairs > 0 ? (size_t)pairs : 0)) != 0) return -1;
+    if (self) args->all[++args->count] = Py_NewRef(self);
+    for (int i = 2; i <= top; i++) {
+        type = lua_type(L, i);
         if (type == LUA_TTABLE && ml_is_kw(L, w, i)) {
             PyErr_SetString(PyExc_TypeError, "py.kw must be the last argument");
             return -1;
@@ -103,52 +103,79 @@ static int convert(lua_State *L, ml_world *w, int first, arguments *args) {
 
 /* ------------------------------------------------------------------------------------- calls */
 
-/* Calls `callable`, or the method `name` of the first argument, with the values at first ... top. */
-static PyObject *call(lua_State *L, ml_world *w, PyObject *callable, PyObject *name, int first) {
+/* Calls `callable` with the values at 2 ... top. */
+static int call(lua_State *L, ml_world *w, PyObject *callable) {
     arguments args;
     PyObject *result = NULL;
     ml_activation a;
     ml_lua_leave(&a, L, w);
-    if (convert(L, w, first, &args) == 0 &&
-        (!callable || ml_allowed(&a, callable, "call", NULL))) {
+    if (convert(L, w, NULL, &args) == 0 && ml_allowed(&a, callable, "call", NULL)) {
         size_t count = (size_t)args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET;
-        result = name ? PyObject_VectorcallMethod(name, args.all + 1, count, args.names)
-                      : PyObject_Vectorcall(callable, args.all + 1, count, args.names);
+        result = PyObject_Vectorcall(callable, args.all + 1, count, args.names);
     }
     release(&args);
     ml_lua_return(&a);
-    return result;
+    return ml_finish_call(L, w, result);
 }
 
 int ml_pycall(lua_State *L) {
     ml_world *w = world(L);
-    PyObject *callable = ml_pyproxy_check(L, w, 1);
-    return ml_finish_call(L, w, call(L, w, callable, NULL, 2));
+    return call(L, w, ml_pyproxy_check(L, w, 1));
 }
 
 /* ----------------------------------------------------------------------------------- methods
 
    o:m(...) is to Lua two steps: look up m in o, call what that gives with o and the arguments. If m
    is a method of o's class, as CPython's own LOAD_METHOD understands it, the first step gives a
-   function that does all of it when it is called, the same for every o: nothing is bound or
-   allocated. Any other m is bound already, or needs no o: what is called then drops it. */
+   function that does the second for every o: nothing is bound or allocated. It finds in the world
+   what the first step has found, unless the arguments have looked up others meanwhile. Any other m
+   is bound already, or needs no o: what is called then drops it. */
+
+/* What was found: a borrowed reference, good as long as the type has this version (which is no other
+   type's, see assign_version_tag of CPython's typeobject.c). */
+static void remember_method(ml_world *w, PyObject *o, PyObject *name, PyObject *function) {
+    w->method.object = o;
+    w->method.name = name;
+    w->method.function = function;
+    w->method.version = Py_TYPE(o)->tp_version_tag;
+}
+
+static PyObject *recall_method(const ml_world *w, const PyObject *o, const PyObject *name) {
+    unsigned version = Py_TYPE(o)->tp_version_tag;
+    bool known =
+        w->method.object == o && w->method.name == name && version && w->method.version == version;
+    return known ? w->method.function : NULL;
+}
 
 /* Upvalues: the world, the name, which upvalue 3 keeps alive. */
 static int call_by_name(lua_State *L) {
     ml_world *w = world(L);
-    ml_pyproxy_check(L, w, 1);
+    PyObject *o = ml_pyproxy_check(L, w, 1);
+    PyObject *name = lua_touserdata(L, lua_upvalueindex(2));
     if (w->limits) return luaL_error(L, "a method that was looked up before moonlet.open");
-    return ml_finish_call(L, w, call(L, w, NULL, lua_touserdata(L, lua_upvalueindex(2)), 1));
+    PyObject *function = Py_XNewRef(recall_method(w, o, name));
+    PyObject *result = NULL;
+    arguments args;
+    ml_activation a;
+    ml_lua_leave(&a, L, w);
+    if (convert(L, w, o, &args) == 0) {
+        size_t count = (size_t)args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET;
+        result = function ? PyObject_Vectorcall(function, args.all + 1, count, args.names)
+                          : PyObject_VectorcallMethod(name, args.all + 1, count, args.names);
+    }
+    release(&args);
+    Py_XDECREF(function);
+    ml_lua_return(&a);
+    return ml_finish_call(L, w, result);
 }
 
 /* Upvalues: the world, the callable. */
 static int call_without_self(lua_State *L) {
     ml_world *w = world(L);
-    PyObject *callable = ml_pyproxy_check(L, w, lua_upvalueindex(2));
-    return ml_finish_call(L, w, call(L, w, callable, NULL, 2));
+    return call(L, w, ml_pyproxy_check(L, w, lua_upvalueindex(2)));
 }
 
-/* Pushes the function for methods of the name at 2; `name` (stolen) is the same. */
+/* Pushes the function for methods of the name at 2; `name` (stolen) is the same. May raise. */
 static int push_caller(lua_State *L, ml_world *w, PyObject *name) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &callers_key);
     lua_pushvalue(L, 2);
@@ -199,7 +226,8 @@ int ml_pycall_method(lua_State *L, ml_world *w, PyObject *o) {
         return ml_error_raise(L, w);
     }
     if (unbound) {
-        Py_DECREF(value);
+        remember_method(w, o, name, value);
+        Py_DECREF(value); /* its class has it */
         return push_caller(L, w, name);
     }
     Py_DECREF(name);

@@ -55,7 +55,7 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
     ml_world *w = t->world;
     ml_activation base = {.L = L, .world = w, .greenlet = g, .inside = true};
     g->lua = &base;
-    ml_push_handler(L);
+    ml_push_handler(L, w);
     lua_insert(L, 1);
     int count = receive(L, w, parcel, true);
     bool failed = parcel->error || lua_pcall(L, count, LUA_MULTRET, 1) != LUA_OK;

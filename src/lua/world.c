@@ -7,7 +7,6 @@ enum { MAX_IDLE = 256 };
 
 static const char world_key;    /* registry[&world_key]: userdata with a pointer to the world */
 static const char identity_key; /* registry: light userdata -> userdata of a handle, weak */
-static const char handler_key;  /* registry[&handler_key]: the message handler */
 static const char threads_key;  /* registry[&threads_key][light userdata L] = thread L */
 
 const ml_lua_bridge *ml_the_bridge;
@@ -76,12 +75,10 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &identity_key);
     lua_pushlightuserdata(L, w);
     lua_pushcclosure(L, bridge->handler, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &handler_key);
+    w->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &world_key); /* last: a world that is found is complete */
     return w;
 }
-
-void ml_push_handler(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &handler_key); }
 
 void ml_world_retain(ml_world *w) { w->users++; }
 

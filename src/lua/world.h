@@ -58,6 +58,7 @@ struct ml_world {
     lua_State *service; /* a thread that runs nothing and has free stack slots */
     ml_thread *thread;  /* the OS thread it belongs to */
     const ml_lua_bridge *bridge;
+    int handler;  /* the message handler, in the registry */
     bool closing; /* its greenlets are being ended */
     bool closed;
     size_t users;          /* the state itself, and references from outside of it */
@@ -70,11 +71,15 @@ struct ml_world {
     uint64_t epoch;           /* counts the drains; see ml_handle */
     const void *kw_metatable; /* for the bridge */
     void *texts;              /* for the bridge: what to_lua.c remembers */
-    void *limits;             /* for the bridge: what scripts may do; NULL: everything */
-    bool limited;             /* and that it has been said, memory included */
-    void *last_exception;     /* for the bridge: the exception behind the last error value */
-    int last_value;           /* and that value, a reference in the registry */
-    bool last_crossed;        /* and whether it has passed a border: of languages, of greenlets */
+    struct {
+        void *object, *name, *function;
+        unsigned version;
+    } method;             /* for the bridge: the last one that was looked up */
+    void *limits;         /* for the bridge: what scripts may do; NULL: everything */
+    bool limited;         /* and that it has been said, memory included */
+    void *last_exception; /* for the bridge: the exception behind the last error value */
+    int last_value;       /* and that value, a reference in the registry */
+    bool last_crossed;    /* and whether it has passed a border: of languages, of greenlets */
 };
 
 /* The content of userdata that stand for something counted elsewhere. Their finalizer defers the
@@ -119,8 +124,10 @@ static inline ml_handle *ml_handle_at(lua_State *L, int index) {
     return h && lua_rawlen(L, index) == sizeof *h ? h : NULL;
 }
 
-/* Pushes the message handler of the world of `L`. Raises no error. */
-void ml_push_handler(lua_State *L);
+/* Pushes the message handler. Raises no error. */
+static inline void ml_push_handler(lua_State *L, const ml_world *w) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->handler);
+}
 
 /* The Lua thread of one greenlet. */
 struct ml_lthread {
