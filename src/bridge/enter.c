@@ -31,7 +31,8 @@ void ml_leave(const ml_entry *e) {
 int ml_pcall(const ml_entry *e, int arguments, int results) {
     lua_State *L = e->L;
     ml_activation *a = ml_current()->lua;
-    lua_Debug ar = {.i_ci = NULL};
+    lua_Debug ar;
+    ar.i_ci = NULL; /* that alone: an initializer would clear it all */
     bool inside = false;
     const void *border = NULL;
     void *frame = NULL;
