@@ -30,9 +30,21 @@ static cached *entry_of(const char *text) {
     return &cache[(address >> 4 ^ address >> 14) % CACHE_SIZE];
 }
 
+/* memcmp for names, most of which are not worth a call. */
+static inline bool is_same(const char *a, const char *b, size_t length) {
+    for (; length >= 8; a += 8, b += 8, length -= 8) {
+        uint64_t x, y;
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        if (x != y) return false;
+    }
+    while (length > 0 && a[length - 1] == b[length - 1]) length--;
+    return length == 0;
+}
+
 static inline bool is_cached(const cached *entry, const char *text, size_t length) {
     return entry->text == text && PyUnicode_GET_LENGTH(entry->str) == (Py_ssize_t)length &&
-           memcmp(PyUnicode_1BYTE_DATA(entry->str), text, length) == 0;
+           is_same((const char *)PyUnicode_1BYTE_DATA(entry->str), text, length);
 }
 
 static PyObject *remember(cached *entry, const char *text, PyObject *str) {
