@@ -233,3 +233,43 @@ describe("memory does not grow", function()
             t.join()
     ]]).run, 512)
 end)
+
+describe("proxies that are dropped as fast as they are made", function()
+    it("do not pile up", function()
+        local make = py.builtins.object
+        support.collect()
+        local before = collectgarbage "count"
+        local most = 0
+        for i = 1, support.scaled(500000) do
+            make()
+            if i % 1000 == 0 then
+                most = math.max(most, collectgarbage "count")
+            end
+        end
+        assert.is_true(most < before + 8000, most)
+    end)
+
+    it("survive finalizers that call Python meanwhile", function()
+        local make, length = py.eval "lambda: [object()]", py.builtins.len
+        local finalizer = {
+            __gc = function()
+                length "x"
+            end,
+        }
+        for _ = 1, support.scaled(100000) do
+            setmetatable({}, finalizer)
+            assert(#make() == 1)
+        end
+    end)
+
+    it("wait for a collector that was stopped", function()
+        collectgarbage "stop"
+        local before = collectgarbage "count"
+        for _ = 1, 1000 do
+            py.builtins.object()
+        end
+        local after = collectgarbage "count"
+        collectgarbage "restart"
+        assert.is_true(after > before + 50)
+    end)
+end)

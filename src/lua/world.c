@@ -158,6 +158,9 @@ void ml_world_defer(ml_world *w, void (*function)(void *), void *argument) {
 
 void ml_world_drain(ml_world *w) {
     if (!w->deferred_count || w->closing) return;
+    /* A finalizer may run inside of whatever allocates, where somebody relies on what he has
+       deferred. lua_gc refuses every request then (GCTM in lgc.c). */
+    if (!w->closed && lua_gc(w->main, LUA_GCISRUNNING) == -1) return;
     w->epoch++;
     while (w->deferred_count) {
         ml_deferred d = w->deferred[--w->deferred_count];

@@ -71,6 +71,7 @@ struct ml_world {
     uint64_t epoch;           /* counts the drains; see ml_handle */
     const void *kw_metatable; /* for the bridge */
     void *texts;              /* for the bridge: what to_lua.c remembers */
+    unsigned proxies;         /* for the bridge: how many it has made */
     struct {
         void *object, *name, *function;
         unsigned version;
