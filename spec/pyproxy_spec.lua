@@ -553,6 +553,27 @@ describe("iteration", function()
         assert.same({ a = 1 }, seen)
     end)
 
+    it("of an iterator needs no py.iter", function()
+        local seen = {}
+        for x in eval "(x * x for x in range(3))" do
+            table.insert(seen, x)
+        end
+        for i, c in py.builtins.enumerate "ab" do
+            table.insert(seen, i .. c)
+        end
+        assert.same({ 0, 1, 4, "0a", "1b" }, seen)
+        assert.equal("ZeroDivisionError: division by zero", message(function()
+            for _ in eval "(1 / 0 for _ in [1])" do
+                error "not reached"
+            end
+        end))
+        assert.equal("TypeError: 'list' object is not callable", message(function()
+            for _ in eval "[1]" do
+                error "not reached"
+            end
+        end))
+    end)
+
     it("with pairs gives keys and values of mappings, indices and items of others", function()
         local seen = {}
         for k, v in pairs(eval "{'a': 1, 'b': 2}") do

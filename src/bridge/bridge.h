@@ -93,6 +93,9 @@ void ml_pyoperators_register(lua_State *L, ml_world *w);
 /* py.iter(o): for item in py.iter(o) do ... end */
 int ml_pyoperators_iter(lua_State *L);
 
+/* The next item of the iterator at 1, nil after the last. */
+int ml_pyoperators_next(lua_State *L);
+
 /* ------------------------------------------------------------------ luaproxy: Lua in Python */
 
 typedef struct LuaObject {

@@ -120,7 +120,10 @@ static int call(lua_State *L, ml_world *w, PyObject *callable) {
 
 int ml_pycall(lua_State *L) {
     ml_world *w = world(L);
-    return call(L, w, ml_pyproxy_check(L, w, 1));
+    PyObject *callable = ml_pyproxy_check(L, w, 1);
+    /* for item in iterator do: what cannot be called gives its next item. */
+    if (!Py_TYPE(callable)->tp_call && PyIter_Check(callable)) return ml_pyoperators_next(L);
+    return call(L, w, callable);
 }
 
 /* ----------------------------------------------------------------------------------- methods

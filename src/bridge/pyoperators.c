@@ -217,7 +217,7 @@ static int close_object(lua_State *L) {
 
 /* --------------------------------------------------------------------------------- iteration */
 
-static int next_item(lua_State *L) {
+int ml_pyoperators_next(lua_State *L) {
     ml_world *w = world(L);
     PyObject *iterator = ml_pyproxy_test(L, 1);
     if (!iterator) return luaL_typeerror(L, 1, "Python iterator");
@@ -254,7 +254,7 @@ static int iterate(lua_State *L, const char *event, PyObject *(*function)(PyObje
     lua_settop(L, 1);
     ml_to_lua_steal(L, w, iterator);
     lua_pushlightuserdata(L, w);
-    lua_pushcclosure(L, next_item, 1);
+    lua_pushcclosure(L, ml_pyoperators_next, 1);
     lua_insert(L, -2);
     return 2;
 }
