@@ -93,6 +93,15 @@ void ml_pyoperators_register(lua_State *L, ml_world *w);
 /* py.iter(o): for item in py.iter(o) do ... end */
 int ml_pyoperators_iter(lua_State *L);
 
+/* ------------------------------------------------------------- what Lua code needs besides */
+
+/* context: the metamethod __close of Python objects, and py.with. */
+int ml_context_close(lua_State *L);
+int ml_context_with(lua_State *L);
+
+/* access: items, attributes, slices and None by functions, into the table on top. */
+void ml_access_register(lua_State *L, ml_world *w);
+
 /* ------------------------------------------------------------------ luaproxy: Lua in Python */
 
 typedef struct LuaObject {
@@ -169,6 +178,17 @@ void ml_traceback_register(lua_State *L, ml_world *w);
    that of the Lua stack: it is Python's, or has passed a border. Else NULL. */
 PyObject *ml_error_exception(lua_State *L, ml_world *w, int index);
 
+/* The exception that the error value at `index` is or stands for (borrowed), or NULL. */
+PyObject *ml_error_find(lua_State *L, ml_world *w, int index);
+
+/* A new exception for the error value at `index`, which stands for none: an instance of the
+   exception class, else a LuaError. New reference or NULL. Outside of Lua. */
+PyObject *ml_error_new(lua_State *L, ml_world *w, int index);
+
+/* Remembers that the error value at `index` stands for `exception`, a reference that it takes over.
+   `crossed`: ml_error_exception finds it. May raise. */
+void ml_error_keep(lua_State *L, ml_world *w, int index, PyObject *exception, bool crossed);
+
 /* Forgets the exception behind the last error value. */
 void ml_error_forget(ml_world *w);
 
@@ -183,6 +203,10 @@ bool ml_ask(ml_activation *a, PyObject *o, const char *access, PyObject *name);
 static inline bool ml_allowed(ml_activation *a, PyObject *o, const char *access, PyObject *name) {
     return __builtin_expect(!a->world->limits, 1) || ml_ask(a, o, access, name);
 }
+
+/* The same for an operator, a metamethod or function of that name, on all Python objects among the
+   first `count` values. */
+bool ml_may_operate(lua_State *L, ml_activation *a, const char *event, int count);
 
 /* moonlet.open; upvalues: the world, the module. */
 int ml_limits_open(lua_State *L);
