@@ -145,6 +145,10 @@ describe("a filter", function()
                 py.contains(list, 1)]]
         )
         assert.equal(
+            "operator list, operator set, operator table, operator table",
+            asked "py.list { 1, { 2 } } py.list(list) py.set(list) moonlet.table(py.dict { k = py.list() })"
+        )
+        assert.equal(
             "operator with, operator __close",
             asked "pcall(py.with, list) pcall(function() local _ <close> = list end)"
         )

@@ -214,6 +214,7 @@ void ml_bridge_open(lua_State *L) {
     lua_createtable(L, 0, 8);
     ml_lgreenlet_register(L, w);
     ml_traceback_register(L, w);
+    ml_copy_register_table(L, w);
     ml_python_module(L, w);
     lua_setfield(L, -2, "python");
     ml_to_lua(L, w, ml_PyExc_GreenletExit);

@@ -102,6 +102,11 @@ int ml_context_with(lua_State *L);
 /* access: items, attributes, slices and None by functions, into the table on top. */
 void ml_access_register(lua_State *L, ml_world *w);
 
+/* copy: deep copies. To Python, py.dict and others, into the table on top; from Python, into the
+   module. */
+void ml_copy_register(lua_State *L, ml_world *w);
+void ml_copy_register_table(lua_State *L, ml_world *w);
+
 /* ------------------------------------------------------------------ luaproxy: Lua in Python */
 
 typedef struct LuaObject {

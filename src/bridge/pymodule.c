@@ -289,6 +289,7 @@ void ml_python_module(lua_State *L, ml_world *w) {
     lua_pushlightuserdata(L, w);
     luaL_setfuncs(L, functions, 1);
     ml_access_register(L, w);
+    ml_copy_register(L, w);
     PyObject *builtins = PyImport_ImportModule("builtins");
     if (!builtins) ml_error_raise(L, w);
     ml_to_lua_steal(L, w, builtins);
