@@ -149,6 +149,10 @@ describe("a filter", function()
             asked "py.list { 1, { 2 } } py.list(list) py.set(list) moonlet.table(py.dict { k = py.list() })"
         )
         assert.equal(
+            "operator buffer, operator memoryview",
+            asked "pcall(py.buffer, list) pcall(py.memoryview, list) py.memoryview 'text'"
+        )
+        assert.equal(
             "operator with, operator __close",
             asked "pcall(py.with, list) pcall(function() local _ <close> = list end)"
         )

@@ -112,6 +112,7 @@ static void closed(ml_parcel *parcel) {
 static void close_world(ml_world *w) {
     ml_forget_texts(w);
     ml_limits_close(w);
+    ml_luastring_close(w); /* the last one: nothing runs afterwards that makes more of them */
 }
 
 const ml_lua_bridge ml_bridge = {
@@ -257,6 +258,7 @@ PyObject *ml_PyInit_moonlet(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
     if (ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
+        ml_luastring_init(module) != 0 ||
         PyModule_AddStringConstant(module, "__version__", MOONLET_VERSION) != 0) {
         Py_CLEAR(module);
     }

@@ -107,6 +107,15 @@ void ml_access_register(lua_State *L, ml_world *w);
 void ml_copy_register(lua_State *L, ml_world *w);
 void ml_copy_register_table(lua_State *L, ml_world *w);
 
+/* buffer: py.buffer, into the table on top. */
+void ml_buffer_register(lua_State *L, ml_world *w);
+
+/* luastring: py.memoryview, and its type for the Python module. 0 or -1. */
+int ml_luastring_memoryview(lua_State *L);
+int ml_luastring_init(PyObject *module);
+/* The world is about to be closed. */
+void ml_luastring_close(ml_world *w);
+
 /* ------------------------------------------------------------------ luaproxy: Lua in Python */
 
 typedef struct LuaObject {

@@ -278,6 +278,7 @@ void ml_python_module(lua_State *L, ml_world *w) {
                                          {"attr", attr},
                                          {"isinstance", isinstance},
                                          {"with", ml_context_with},
+                                         {"memoryview", ml_luastring_memoryview},
                                          {NULL, NULL}};
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "keyword arguments");
@@ -290,6 +291,7 @@ void ml_python_module(lua_State *L, ml_world *w) {
     luaL_setfuncs(L, functions, 1);
     ml_access_register(L, w);
     ml_copy_register(L, w);
+    ml_buffer_register(L, w);
     PyObject *builtins = PyImport_ImportModule("builtins");
     if (!builtins) ml_error_raise(L, w);
     ml_to_lua_steal(L, w, builtins);
