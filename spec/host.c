@@ -100,6 +100,82 @@ static int close_held(void) {
     return 0;
 }
 
+/* Python sees Lua strings beyond the end of their state: its memory is not reused. */
+static int strings_held(void) {
+    lua_State *L = new_state(NULL);
+    run(L,
+        "m = py.import '__main__' local long = ('long'):rep(25000) local view = py.memoryview "
+        "m.views = py.list {view 'short', view(long), view(long), view('dropped' .. 1), view ''} "
+        "m.part = m.views[1][py.slice(4, 12)] m.string = m.views[0].obj");
+    moonlet_close(L);
+    run(L, "m = nil collectgarbage() for i = 1, 1000 do local _ = ('x'):rep(i) end "
+           "py.exec 'del views[3]'");
+    lua_close(L);
+    puts("closed");
+    L = new_state(NULL);
+    run(L, "m = py.import '__main__' for i = 1, 10000 do local _ = ('x'):rep(i) end "
+           "print(m.views[0]:tobytes(), m.views[1]:tobytes() == ('long'):rep(25000), "
+           "m.views[1] == m.views[2], m.part:tobytes(), #m.views[3])");
+    run(L, "print(py.builtins.bytes(py.eval 'memoryview(views[0].obj)'), "
+           "py.builtins.repr(py.eval 'views[0].obj'))");
+    run(L, "m.views:pop(1) print(m.views[1]:tobytes() == ('long'):rep(25000))");
+    run(L, "py.exec 'del views, part, string' print(#py.import('gc').garbage)");
+    lua_close(L);
+    moonlet_finish();
+    return 0;
+}
+
+/* An allocator that knows what it has given, and spoils what comes back. */
+static void *spoil(void *context, void *block, size_t size, size_t wanted) {
+    size_t *blocks = context;
+    if (!wanted) {
+        if (block) {
+            memset(block, 0xdd, size);
+            --*blocks;
+        }
+        free(block);
+        return NULL;
+    }
+    void *result = realloc(block, wanted);
+    if (result && !block) ++*blocks;
+    return result;
+}
+
+/* A state with an allocator of its own gets all its memory back. */
+static int strings_copied(void) {
+    size_t blocks = 0;
+    lua_State *L = lua_newstate(spoil, &blocks);
+    luaL_openlibs(L);
+    if (moonlet_open(L, NULL) != 0) return 1;
+    run(L, "py.import('__main__').view = py.memoryview(('text'):rep(3))");
+    lua_close(L);
+    printf("%zu\n", blocks);
+    L = new_state(NULL);
+    run(L, "print(py.import('__main__').view:tobytes())");
+    lua_close(L);
+    moonlet_finish();
+    return 0;
+}
+
+/* A Lua buffer lets go of its object when its state is closed. */
+static int buffer_held(void) {
+    lua_State *L = new_state(NULL);
+    run(L, "py.exec 'held = bytearray(b\"xyz\")' b = py.buffer(py.eval 'held') "
+           "print(pcall(py.exec, 'held.append(1)'))");
+    moonlet_close(L);
+    run(L, "print(pcall(function() return b[0] end))");
+    lua_close(L);
+    L = new_state(NULL);
+    run(L, "py.exec 'held.append(33)' print(py.eval 'held')");
+    run(L,
+        "local f = function() local _ <close> = setmetatable({}, {__close = function() "
+        "print(pcall(py.buffer, py.eval 'held')) print(py.memoryview('copied'):tobytes()) end}) "
+        "pause() end g = moonlet.greenlet(f) g:switch()");
+    lua_close(L);
+    moonlet_finish();
+    return 0;
+}
+
 /* Two states at once: values and switches between them. */
 static int two_states(void) {
     lua_State *a = new_state(NULL);
@@ -214,6 +290,9 @@ int main(int argc, char **argv) {
         {"close_suspended", close_suspended},
         {"close_early", close_early},
         {"close_held", close_held},
+        {"strings_held", strings_held},
+        {"strings_copied", strings_copied},
+        {"buffer_held", buffer_held},
         {"two_states", two_states},
         {"many_states", many_states},
         {"stubborn", stubborn},

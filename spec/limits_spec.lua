@@ -133,6 +133,31 @@ describe("a filter", function()
         )
     end)
 
+    it("is asked for what functions of py do with objects", function()
+        assert.equal(
+            "getitem k, setitem k, delitem k, setattr y, delattr y, contains 1",
+            asked [[
+                py.item(dict, "k")
+                py.setitem(dict, "k", 2)
+                py.delitem(dict, "k")
+                py.setattr(c, "y", 1)
+                py.delattr(c, "y")
+                py.contains(list, 1)]]
+        )
+        assert.equal(
+            "operator list, operator set, operator table, operator table",
+            asked "py.list { 1, { 2 } } py.list(list) py.set(list) moonlet.table(py.dict { k = py.list() })"
+        )
+        assert.equal(
+            "operator buffer, operator memoryview",
+            asked "pcall(py.buffer, list) pcall(py.memoryview, list) py.memoryview 'text'"
+        )
+        assert.equal(
+            "operator with, operator __close",
+            asked "pcall(py.with, list) pcall(function() local _ <close> = list end)"
+        )
+    end)
+
     it("is asked for greenlets that run a Python function", function()
         assert.equal("call", asked "moonlet.greenlet(callable)")
     end)

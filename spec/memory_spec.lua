@@ -152,24 +152,10 @@ describe("a greenlet", function()
 end)
 
 describe("memory does not grow", function()
-    --- Runs f in rounds that are long enough to see a leak of 100 bytes each time. It would show in
-    --- every round; what else grows, by the pace of the collectors, does so only in some.
-    local function steady(what, count, f, bytes)
+    local function steady(what, ...)
+        local arguments = table.pack(...)
         it(what, function()
-            if support.sanitized then
-                count = count // 20
-            end
-            local least = math.huge
-            for _ = 1, 6 do
-                local before = support.resident()
-                for _ = 1, count do
-                    f()
-                end
-                collect()
-                least = math.min(least, support.resident() - before)
-            end
-            local allowed = support.sanitized and 20000 or count * (bytes or 64) // 1024
-            assert.is_true(least < allowed, least .. " KiB more in every round")
+            support.stays_small(table.unpack(arguments))
         end)
     end
 

@@ -179,6 +179,30 @@ RuntimeError the Lua state is closed
 ]])
     end)
 
+    it("leaves Lua strings that Python sees where they are", function()
+        scenario("strings_held", [[
+closed
+short	true	true	longlong	0
+short	<moonlet.LuaString of a closed Lua state>
+true
+0
+]])
+    end)
+
+    it("with an allocator of its own has all memory back", function()
+        scenario("strings_copied", "0\ntexttexttext\n")
+    end)
+
+    it("gives back the memory that Lua saw as a buffer", function()
+        scenario("buffer_held", [[
+false	BufferError: Existing exports of data: object cannot be re-sized
+false	[string "print(pcall(function() return b[0] end))"]:1: the buffer has been released
+bytearray(b'xyz!')
+false	the Lua state is closed
+copied
+]])
+    end)
+
     it("may have two states, which see each other's values by way of Python", function()
         scenario("two_states", [[
 1	1	two	nil

@@ -71,6 +71,26 @@ function support.collect()
     end
 end
 
+--- Checks that memory does not grow while f runs in rounds that are long enough to see a leak of
+--- 100 bytes each time. It would show in every round; what else grows, by the pace of the
+--- collectors, does so only in some.
+function support.stays_small(count, f, bytes)
+    if support.sanitized then
+        count = count // 20
+    end
+    local least = math.huge
+    for _ = 1, 6 do
+        local before = support.resident()
+        for _ = 1, count do
+            f()
+        end
+        support.collect()
+        least = math.min(least, support.resident() - before)
+    end
+    local allowed = support.sanitized and 20000 or count * (bytes or 64) // 1024
+    assert(least < allowed, least .. " KiB more in every round")
+end
+
 --- The name of a new file with `content`, which the caller removes.
 function support.file(content)
     local name = os.tmpname()

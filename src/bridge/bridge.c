@@ -112,6 +112,7 @@ static void closed(ml_parcel *parcel) {
 static void close_world(ml_world *w) {
     ml_forget_texts(w);
     ml_limits_close(w);
+    ml_luastring_close(w); /* the last one: nothing runs afterwards that makes more of them */
 }
 
 const ml_lua_bridge ml_bridge = {
@@ -214,6 +215,7 @@ void ml_bridge_open(lua_State *L) {
     lua_createtable(L, 0, 8);
     ml_lgreenlet_register(L, w);
     ml_traceback_register(L, w);
+    ml_copy_register_table(L, w);
     ml_python_module(L, w);
     lua_setfield(L, -2, "python");
     ml_to_lua(L, w, ml_PyExc_GreenletExit);
@@ -256,6 +258,7 @@ PyObject *ml_PyInit_moonlet(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
     if (ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
+        ml_luastring_init(module) != 0 ||
         PyModule_AddStringConstant(module, "__version__", MOONLET_VERSION) != 0) {
         Py_CLEAR(module);
     }

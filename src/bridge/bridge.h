@@ -96,6 +96,29 @@ int ml_pyoperators_iter(lua_State *L);
 /* The next item of the iterator at 1, nil after the last. */
 int ml_pyoperators_next(lua_State *L);
 
+/* ------------------------------------------------------------- what Lua code needs besides */
+
+/* context: the metamethod __close of Python objects, and py.with. */
+int ml_context_close(lua_State *L);
+int ml_context_with(lua_State *L);
+
+/* access: items, attributes, slices and None by functions, into the table on top. */
+void ml_access_register(lua_State *L, ml_world *w);
+
+/* copy: deep copies. To Python, py.dict and others, into the table on top; from Python, into the
+   module. */
+void ml_copy_register(lua_State *L, ml_world *w);
+void ml_copy_register_table(lua_State *L, ml_world *w);
+
+/* buffer: py.buffer, into the table on top. */
+void ml_buffer_register(lua_State *L, ml_world *w);
+
+/* luastring: py.memoryview, and its type for the Python module. 0 or -1. */
+int ml_luastring_memoryview(lua_State *L);
+int ml_luastring_init(PyObject *module);
+/* The world is about to be closed. */
+void ml_luastring_close(ml_world *w);
+
 /* ------------------------------------------------------------------ luaproxy: Lua in Python */
 
 typedef struct LuaObject {
@@ -172,6 +195,17 @@ void ml_traceback_register(lua_State *L, ml_world *w);
    that of the Lua stack: it is Python's, or has passed a border. Else NULL. */
 PyObject *ml_error_exception(lua_State *L, ml_world *w, int index);
 
+/* The exception that the error value at `index` is or stands for (borrowed), or NULL. */
+PyObject *ml_error_find(lua_State *L, ml_world *w, int index);
+
+/* A new exception for the error value at `index`, which stands for none: an instance of the
+   exception class, else a LuaError. New reference or NULL. Outside of Lua. */
+PyObject *ml_error_new(lua_State *L, ml_world *w, int index);
+
+/* Remembers that the error value at `index` stands for `exception`, a reference that it takes over.
+   `crossed`: ml_error_exception finds it. May raise. */
+void ml_error_keep(lua_State *L, ml_world *w, int index, PyObject *exception, bool crossed);
+
 /* Forgets the exception behind the last error value. */
 void ml_error_forget(ml_world *w);
 
@@ -186,6 +220,10 @@ bool ml_ask(ml_activation *a, PyObject *o, const char *access, PyObject *name);
 static inline bool ml_allowed(ml_activation *a, PyObject *o, const char *access, PyObject *name) {
     return __builtin_expect(!a->world->limits, 1) || ml_ask(a, o, access, name);
 }
+
+/* The same for an operator, a metamethod or function of that name, on all Python objects among the
+   first `count` values. */
+bool ml_may_operate(lua_State *L, ml_activation *a, const char *event, int count);
 
 /* moonlet.open; upvalues: the world, the module. */
 int ml_limits_open(lua_State *L);

@@ -100,8 +100,7 @@ int ml_error_raise(lua_State *L, ml_world *w) {
     return lua_error(L);
 }
 
-/* The exception that the error value at `index` is or stands for (borrowed), or NULL. */
-static PyObject *find(lua_State *L, ml_world *w, int index) {
+PyObject *ml_error_find(lua_State *L, ml_world *w, int index) {
     PyObject *o = ml_pyproxy_test(L, index);
     if (o) return PyExceptionInstance_Check(o) ? o : NULL;
     if (!w->last_exception || !lua_checkstack(L, 1)) return NULL;
@@ -113,7 +112,7 @@ static PyObject *find(lua_State *L, ml_world *w, int index) {
 }
 
 PyObject *ml_error_exception(lua_State *L, ml_world *w, int index) {
-    PyObject *exception = find(L, w, index);
+    PyObject *exception = ml_error_find(L, w, index);
     return exception == w->last_exception && !w->last_crossed ? NULL : exception;
 }
 
@@ -200,9 +199,31 @@ static PyObject *new_error(lua_State *L, ml_world *w) {
     return exception;
 }
 
+PyObject *ml_error_new(lua_State *L, ml_world *w, int index) {
+    PyObject *type = ml_pyproxy_test(L, index);
+    if (type && PyExceptionClass_Check(type)) {
+        PyObject *exception = PyObject_CallNoArgs(type);
+        if (!exception || PyExceptionInstance_Check(exception)) return exception;
+        Py_DECREF(exception);
+    }
+    if (!lua_checkstack(L, 1)) return PyErr_NoMemory();
+    lua_pushvalue(L, index);
+    PyObject *exception = new_error(L, w);
+    lua_pop(L, 1);
+    return exception;
+}
+
+void ml_error_keep(lua_State *L, ml_world *w, int index, PyObject *exception, bool crossed) {
+    ml_world_defer(w, decref, exception);
+    if (ml_pyproxy_test(L, index)) return;
+    lua_pushvalue(L, index);
+    remember(L, w, exception, crossed);
+    lua_pop(L, 1);
+}
+
 void ml_error_to_python(lua_State *L, ml_world *w, int status) {
     PyObject *o = ml_pyproxy_test(L, -1);
-    PyObject *known = o ? NULL : find(L, w, -1);
+    PyObject *known = o ? NULL : ml_error_find(L, w, -1);
     if (status == LUA_ERRMEM) {
         PyErr_NoMemory();
     } else if (o && PyExceptionInstance_Check(o)) {
@@ -229,7 +250,7 @@ int ml_error_handler(lua_State *L) {
     if (w->closed || !lua_checkstack(L, 10)) return 1;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    PyObject *exception = find(L, w, 1);
+    PyObject *exception = ml_error_find(L, w, 1);
     bool made = !exception;
     if (exception) {
         Py_INCREF(exception);

@@ -269,10 +269,16 @@ static int attr(lua_State *L) {
 }
 
 void ml_python_module(lua_State *L, ml_world *w) {
-    static const luaL_Reg functions[] = {{"import", import}, {"eval", eval},
-                                         {"exec", exec},     {"kw", kw},
-                                         {"bytes", bytes},   {"iter", ml_pyoperators_iter},
-                                         {"attr", attr},     {"isinstance", isinstance},
+    static const luaL_Reg functions[] = {{"import", import},
+                                         {"eval", eval},
+                                         {"exec", exec},
+                                         {"kw", kw},
+                                         {"bytes", bytes},
+                                         {"iter", ml_pyoperators_iter},
+                                         {"attr", attr},
+                                         {"isinstance", isinstance},
+                                         {"with", ml_context_with},
+                                         {"memoryview", ml_luastring_memoryview},
                                          {NULL, NULL}};
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "keyword arguments");
@@ -280,9 +286,12 @@ void ml_python_module(lua_State *L, ml_world *w) {
     w->kw_metatable = lua_topointer(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &kw_key);
 
-    lua_createtable(L, 0, 10);
+    lua_createtable(L, 0, 32);
     lua_pushlightuserdata(L, w);
     luaL_setfuncs(L, functions, 1);
+    ml_access_register(L, w);
+    ml_copy_register(L, w);
+    ml_buffer_register(L, w);
     PyObject *builtins = PyImport_ImportModule("builtins");
     if (!builtins) ml_error_raise(L, w);
     ml_to_lua_steal(L, w, builtins);

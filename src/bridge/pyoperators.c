@@ -1,4 +1,4 @@
-/* Python objects in Lua: operators, comparison, length, text, iteration and closing. */
+/* Python objects in Lua: operators, comparison, length, text and iteration. */
 
 #include "bridge.h"
 
@@ -6,9 +6,7 @@
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
-/* Whether the script may do what the metamethod `event` does to the Python objects among the first
-   `count` values. If not, an exception is set. */
-static bool may_operate(lua_State *L, ml_activation *a, const char *event, int count) {
+bool ml_may_operate(lua_State *L, ml_activation *a, const char *event, int count) {
     if (__builtin_expect(!a->world->limits, 1) || !event) return true;
     PyObject *name = PyUnicode_FromString(event);
     bool allowed = name != NULL;
@@ -87,7 +85,7 @@ static int arithmetic(lua_State *L) {
     PyObject *result = NULL;
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
-    if (may_operate(L, &activation, op->event, 2) && operands(L, w, &a, &b) == 0) {
+    if (ml_may_operate(L, &activation, op->event, 2) && operands(L, w, &a, &b) == 0) {
         result = op->function(a, b);
         Py_DECREF(a);
         Py_DECREF(b);
@@ -104,7 +102,7 @@ static int compare(lua_State *L, const char *event, int operation) {
     int result = -1;
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
-    if (may_operate(L, &activation, event, 2) && operands(L, w, &a, &b) == 0) {
+    if (ml_may_operate(L, &activation, event, 2) && operands(L, w, &a, &b) == 0) {
         PyObject *answer = PyObject_RichCompare(a, b, operation);
         if (answer) result = PyObject_IsTrue(answer);
         Py_XDECREF(answer);
@@ -121,7 +119,7 @@ static int equal(lua_State *L) { return compare(L, "__eq", Py_EQ); }
 static int less_than(lua_State *L) { return compare(L, "__lt", Py_LT); }
 static int less_equal(lua_State *L) { return compare(L, "__le", Py_LE); }
 
-/* ---------------------------------------------------------------------- length, text, closing */
+/* ------------------------------------------------------------------------------- length, text */
 
 /* Calls `function` with the object at 1, which is one by construction of the metatable unless the
    user took the metamethod out of it. */
@@ -131,7 +129,7 @@ static PyObject *apply(lua_State *L, const char *event, PyObject *(*function)(Py
     if (!o) luaL_typeerror(L, 1, "Python object");
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
-    PyObject *result = may_operate(L, &activation, event, 1) ? function(o) : NULL;
+    PyObject *result = ml_may_operate(L, &activation, event, 1) ? function(o) : NULL;
     ml_lua_return(&activation);
     return result;
 }
@@ -195,26 +193,6 @@ static int to_string(lua_State *L) {
     return 1;
 }
 
-/* local f <close> = o: leaves a context manager, closes anything else that can be closed. */
-static PyObject *leave(PyObject *o) {
-    PyObject *exit = PyObject_GetAttrString((PyObject *)Py_TYPE(o), "__exit__");
-    if (exit) {
-        PyObject *result = PyObject_CallFunctionObjArgs(exit, o, Py_None, Py_None, Py_None, NULL);
-        Py_DECREF(exit);
-        return result;
-    }
-    PyErr_Clear();
-    return PyObject_CallMethod(o, "close", NULL);
-}
-
-static int close_object(lua_State *L) {
-    ml_world *w = world(L);
-    PyObject *result = apply(L, "__close", leave);
-    if (!result) return ml_error_raise(L, w);
-    Py_DECREF(result);
-    return 0;
-}
-
 /* --------------------------------------------------------------------------------- iteration */
 
 int ml_pyoperators_next(lua_State *L) {
@@ -265,9 +243,14 @@ static int pairs(lua_State *L) { return iterate(L, "__pairs", pairs_iterator); }
 int ml_pyoperators_iter(lua_State *L) { return iterate(L, "iter", PyObject_GetIter); }
 
 void ml_pyoperators_register(lua_State *L, ml_world *w) {
-    static const luaL_Reg metamethods[] = {
-        {"__eq", equal},           {"__lt", less_than},       {"__le", less_equal}, {"__len", len},
-        {"__close", close_object}, {"__tostring", to_string}, {"__pairs", pairs},   {NULL, NULL}};
+    static const luaL_Reg metamethods[] = {{"__eq", equal},
+                                           {"__lt", less_than},
+                                           {"__le", less_equal},
+                                           {"__len", len},
+                                           {"__close", ml_context_close},
+                                           {"__tostring", to_string},
+                                           {"__pairs", pairs},
+                                           {NULL, NULL}};
     lua_pushlightuserdata(L, w);
     luaL_setfuncs(L, metamethods, 1);
     for (const operator* op = operators; op->event; op++) {

@@ -41,7 +41,7 @@ typedef struct ml_lua_bridge {
     void (*closed)(ml_parcel *parcel);
     /* Forgets w->last_exception. */
     void (*forget_error)(ml_world *w);
-    /* Releases what the bridge keeps in the world. */
+    /* Releases what the bridge keeps in the world, which is about to be closed. */
     void (*close)(ml_world *w);
     /* Attribute access for what lgreenlet does not know; as metamethods. */
     lua_CFunction index;
