@@ -574,6 +574,17 @@ describe("iteration", function()
         end))
     end)
 
+    it("does not end at None", function()
+        local seen = {}
+        for x, y in py.iter(eval "[None, (None, 1), (), (2, None), 3]") do
+            table.insert(seen, tostring(x) .. " " .. tostring(y))
+        end
+        assert.same({ "None nil", "None 1", "() nil", "2 nil", "3 nil" }, seen)
+        for x in py.iter(eval "[None]") do
+            assert.is_true(x == py.none)
+        end
+    end)
+
     it("with pairs gives keys and values of mappings, indices and items of others", function()
         local seen = {}
         for k, v in pairs(eval "{'a': 1, 'b': 2}") do

@@ -1,4 +1,4 @@
--- Runs every snippet of README.md:
+-- Runs every snippet of README.md and of docs/bridge.md:
 --
 --     LUA spec/readme.lua [BUILD]
 --
@@ -19,7 +19,9 @@ local build = arg[1] or source .. "/build"
 -- ------------------------------------------------------------------------------------- snippets
 
 -- The fenced blocks of a text: each a list of lines, with `language`, and `line`, its first one's.
-local function snippets(text)
+local function snippets(name)
+    local file <close> = assert(io.open(source .. "/" .. name))
+    local text = file:read "a"
     local list, number, current = {}, 0, nil
     for line in text:gmatch "([^\n]*)\n" do
         number = number + 1
@@ -30,7 +32,7 @@ local function snippets(text)
             table.insert(list, current)
             current = nil
         else
-            current = { language = language, line = number + 1 }
+            current = { language = language, file = name, line = number + 1 }
         end
     end
     assert(not current, "a snippet has no end")
@@ -112,7 +114,7 @@ local run = {}
 
 function run.lua(lines)
     local code = ("\n"):rep(lines.line - 1) .. table.concat(lines, "\n")
-    local chunk = assert(load(code, "@README.md", "t", environment))
+    local chunk = assert(load(code, "@" .. lines.file, "t", environment))
     compare(wanted(lines, "%-%-"), capture(chunk))
 end
 
@@ -183,14 +185,15 @@ end
 
 -- ------------------------------------------------------------------------------------------ main
 
-local file <close> = assert(io.open(source .. "/README.md"))
 local failed = 0
-for _, snippet in ipairs(snippets(file:read "a")) do
-    local name = ("README.md:%d"):format(snippet.line)
-    if snippet.language ~= "" and not snippet.language:find " venv$" then
-        local ok, err = pcall(run[snippet.language], snippet)
-        print(ok and "ok" or "FAILED", name, snippet.language, ok and "" or err)
-        failed = failed + (ok and 0 or 1)
+for _, name in ipairs { "README.md", "docs/bridge.md" } do
+    for _, snippet in ipairs(snippets(name)) do
+        local place = ("%s:%d"):format(name, snippet.line)
+        if snippet.language ~= "" and not snippet.language:find " venv$" then
+            local ok, err = pcall(run[snippet.language], snippet)
+            print(ok and "ok" or "FAILED", place, snippet.language, ok and "" or err)
+            failed = failed + (ok and 0 or 1)
+        end
     end
 end
 os.exit(failed == 0, true)

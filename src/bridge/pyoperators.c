@@ -195,6 +195,26 @@ static int to_string(lua_State *L) {
 
 /* --------------------------------------------------------------------------------- iteration */
 
+/* Pushes an item (stolen), a tuple as several values. `for` ends at nil: None comes as py.none, and
+   an empty tuple as itself. */
+static int finish_item(lua_State *L, ml_world *w, PyObject *item) {
+    if (__builtin_expect(item != Py_None && !PyTuple_CheckExact(item), 1)) {
+        ml_to_lua_steal(L, w, item);
+        return 1;
+    }
+    if (item == Py_None || PyTuple_GET_SIZE(item) == 0) {
+        ml_world_defer(w, (void (*)(void *))Py_DecRef, item);
+        ml_pyproxy_push(L, w, item);
+        return 1;
+    }
+    int count = ml_results_to_lua(L, w, item);
+    if (lua_isnil(L, -count)) {
+        ml_pyproxy_push(L, w, Py_None);
+        lua_replace(L, -count - 1);
+    }
+    return count;
+}
+
 int ml_pyoperators_next(lua_State *L) {
     ml_world *w = world(L);
     PyObject *iterator = ml_pyproxy_test(L, 1);
@@ -206,7 +226,7 @@ int ml_pyoperators_next(lua_State *L) {
     ml_lua_leave(&activation, L, w);
     PyObject *item = PyIter_Next(iterator);
     ml_lua_return(&activation);
-    if (item) return ml_finish_call(L, w, item);
+    if (item) return finish_item(L, w, item);
     if (PyErr_Occurred()) return ml_error_raise(L, w);
     lua_pushnil(L);
     return 1;
