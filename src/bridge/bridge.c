@@ -1,6 +1,6 @@
 /* How greenlets of the two languages meet: parcels from the one in the other. And opening. */
 
-#include "bridge.h"
+#include "luaproxy.h"
 
 #include <string.h>
 
@@ -241,7 +241,21 @@ static PyObject *install(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* moonlet.LuaSequence, which is made when it is first asked for. */
+static PyObject *get_late(PyObject *module, PyObject *name) {
+    const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : "";
+    if (!text) return NULL;
+    if (strcmp(text, "LuaSequence") != 0) {
+        PyErr_Format(PyExc_AttributeError, "module 'moonlet' has no attribute %R", name);
+        return NULL;
+    }
+    PyObject *value = ml_source_get(&ml_tables_source, text);
+    if (value && PyModule_AddObjectRef(module, text, value) != 0) Py_CLEAR(value);
+    return value;
+}
+
 static PyMethodDef functions[] = {
+    {"__getattr__", get_late, METH_O, NULL},
     {"install", install, METH_NOARGS, "install()\n--\n\nNothing: greenlet is moonlet's here."},
     {NULL, NULL, 0, NULL},
 };
