@@ -272,7 +272,7 @@ PyObject *ml_PyInit_moonlet(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
     if (ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
-        ml_luastring_init(module) != 0 ||
+        ml_luastring_init(module) != 0 || ml_luamodule_init(module) != 0 ||
         PyModule_AddStringConstant(module, "__version__", MOONLET_VERSION) != 0) {
         Py_CLEAR(module);
     }

@@ -59,6 +59,36 @@ PyObject *ml_luaiterator_of_table(PyObject *table, int kind) {
     return iterator;
 }
 
+typedef struct loop_request {
+    ml_world *world;
+    PyObject *const *values;
+    PyObject *result;
+} loop_request;
+
+static int do_start_function(lua_State *L) {
+    loop_request *r = lua_touserdata(L, 1);
+    lua_createtable(L, 3, 0);
+    for (int i = FUNCTION; i <= CONTROL; i++) {
+        ml_to_lua(L, r->world, r->values[i - 1]);
+        lua_rawseti(L, 2, i);
+    }
+    ml_to_lua(L, r->world, r->values[3]);
+    if (lua_toboolean(L, 3) && luaL_getmetafield(L, 3, "__close") == LUA_TNIL) {
+        return luaL_error(L,
+                          "the closing value of a loop (a %s value) has no metamethod '__close'",
+                          luaL_typename(L, 3));
+    }
+    r->result = ml_to_python(L, r->world, 2);
+    return r->result ? 0 : ml_error_raise(L, r->world);
+}
+
+PyObject *ml_luaiterator_of_function(ml_world *w, PyObject *const values[4]) {
+    loop_request r = {.world = w, .values = values};
+    if (ml_protect(w, do_start_function, &r) != 0) return NULL;
+    bool closes = values[3] != Py_None && values[3] != Py_False;
+    return make(r.result, ML_RESULTS, closes ? values[3] : NULL);
+}
+
 /* ------------------------------------------------------------------------------------- steps */
 
 static PyObject *pair(lua_State *L, ml_world *w) {
@@ -115,13 +145,13 @@ static int do_next(lua_State *L) {
 
 /* The same without protection: `next` fails only for a key that the table has not, so not if there
    is something at the key. False: not possible. */
-static bool try_next(const LuaIterator *self, PyObject **result) {
+static bool try_next(const LuaIterator *self, const LuaObject *state, PyObject **result) {
     ml_entry e;
-    ml_world *w = self->loop->world;
+    ml_world *w = state->world;
     *result = NULL;
     if (ml_enter(w, &e) != 0) return true;
     lua_State *L = e.L;
-    ml_push_lua_object(L, self->loop);
+    ml_push_lua_object(L, state);
     int loop = lua_gettop(L);
     lua_rawgeti(L, loop, STATE);
     bool possible = lua_rawgeti(L, loop, CONTROL) == LUA_TNIL;
@@ -146,7 +176,8 @@ static int end(LuaIterator *self) {
     self->loop = NULL;
     self->closing = NULL;
     int result = 0;
-    if (closing && loop) result = ml_close_value(((LuaObject *)loop)->world, closing);
+    ml_world *w = loop ? ((LuaObject *)loop)->world : NULL;
+    if (closing && w && !w->closed) result = ml_close_value(w, closing);
     Py_XDECREF(loop);
     Py_XDECREF(closing);
     return result;
@@ -155,14 +186,13 @@ static int end(LuaIterator *self) {
 static PyObject *next(PyObject *o) {
     LuaIterator *self = (LuaIterator *)o;
     if (!self->loop) return NULL;
+    LuaObject *loop = (LuaObject *)Py_NewRef((PyObject *)self->loop); /* it may end meanwhile */
     PyObject *result;
-    if (!self->plain || !try_next(self, &result)) {
-        /* The loop may end meanwhile. */
-        LuaObject *loop = (LuaObject *)Py_NewRef((PyObject *)self->loop);
+    if (!self->plain || !try_next(self, loop, &result)) {
         ml_task task = {.self = loop, .key = o};
         result = ml_perform(do_next, &task);
-        Py_DECREF(loop);
     }
+    Py_DECREF(loop);
     if (!result) end(self);
     return result;
 }
@@ -179,8 +209,7 @@ static void close_late(void *argument) {
     LuaIterator *self = argument;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    bool can = self->loop && !self->loop->world->closed;
-    if (can && end(self) != 0) PyErr_WriteUnraisable((PyObject *)&ml_LuaIterator_Type);
+    if (end(self) != 0) PyErr_WriteUnraisable((PyObject *)&ml_LuaIterator_Type);
     PyErr_Restore(type, value, traceback);
     Py_DECREF(self);
 }

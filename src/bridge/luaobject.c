@@ -28,8 +28,7 @@ static int do_close(lua_State *L) {
     return 0;
 }
 
-/* The exception that is set has `context`, unless it has one. */
-static void add_context(PyObject *context) {
+void ml_add_context(PyObject *context) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
@@ -50,7 +49,7 @@ int ml_close_value(ml_world *w, PyObject *value) {
         PyErr_Restore(type, exception, traceback);
         return 0;
     }
-    if (exception) add_context(exception);
+    if (exception) ml_add_context(exception);
     Py_XDECREF(type);
     Py_XDECREF(exception);
     Py_XDECREF(traceback);

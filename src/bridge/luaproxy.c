@@ -276,13 +276,6 @@ static int set(PyObject *self, PyObject *key, PyObject *value) {
     return result;
 }
 
-/* Names with two underscores are Python's: protocols that ask for them must not get nil. */
-static bool is_special(PyObject *name) {
-    Py_ssize_t n = PyUnicode_GET_LENGTH(name);
-    return n > 4 && PyUnicode_READ_CHAR(name, 0) == '_' && PyUnicode_READ_CHAR(name, 1) == '_' &&
-           PyUnicode_READ_CHAR(name, n - 1) == '_' && PyUnicode_READ_CHAR(name, n - 2) == '_';
-}
-
 static int do_get_field(lua_State *L) {
     request *r = lua_touserdata(L, 1);
     push(L, r->self);
@@ -294,7 +287,7 @@ static int do_get_field(lua_State *L) {
 /* The methods of the type, else the field of that name. Where Lua knows no fields, as in most
    functions, Python must see that there is none: libraries probe what they call. */
 static PyObject *getattr(PyObject *self, PyObject *name) {
-    if (_PyType_Lookup(Py_TYPE(self), name) || is_special(name)) {
+    if (_PyType_Lookup(Py_TYPE(self), name) || ml_is_special_name(name)) {
         return PyObject_GenericGetAttr(self, name);
     }
     if (Py_TYPE(self) == &ml_LuaTable_Type) return get(self, name);
@@ -304,7 +297,7 @@ static PyObject *getattr(PyObject *self, PyObject *name) {
 }
 
 static int setattr(PyObject *self, PyObject *name, PyObject *value) {
-    if (is_special(name)) return PyObject_GenericSetAttr(self, name, value);
+    if (ml_is_special_name(name)) return PyObject_GenericSetAttr(self, name, value);
     return set(self, name, value);
 }
 
@@ -511,9 +504,14 @@ static PyTypeObject LuaFunction_Type = {
 
 static PyTypeObject LuaThread_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "moonlet.LuaThread",
-    .tp_doc = "A Lua coroutine.",
+    .tp_doc = "A Lua coroutine, with the protocol of generators.",
     .tp_base = &ml_LuaObject_Type,
     .tp_flags = FLAGS,
+    .tp_iter = PyObject_SelfIter,
+    .tp_iternext = ml_luathread_next,
+    .tp_as_mapping = &ml_luathread_as_mapping,
+    .tp_methods = ml_luathread_methods,
+    .tp_getset = ml_luathread_getset,
 };
 
 static PyTypeObject LuaUserdata_Type = {

@@ -36,14 +36,21 @@ static inline void ml_give(lua_State *L, ml_task *task, int index) {
     if (!task->result) ml_error_raise(L, task->world);
 }
 
-/* 0, or -1 and a TypeError if a function got another number of arguments. */
+/* 0, or -1 and a TypeError if a function got another number of arguments; max -1: any number. */
 static inline int ml_check_count(const char *name, Py_ssize_t count, Py_ssize_t min,
                                  Py_ssize_t max) {
-    if (count >= min && count <= max) return 0;
+    if (count >= min && (count <= max || max < 0)) return 0;
     Py_ssize_t wanted = count < min ? min : max;
     PyErr_Format(PyExc_TypeError, "%s expected at %s %zd argument%s, got %zd", name,
                  count < min ? "least" : "most", wanted, wanted == 1 ? "" : "s", count);
     return -1;
+}
+
+/* Names with two underscores are Python's: protocols that ask for them must not get nil. */
+static inline bool ml_is_special_name(PyObject *name) {
+    Py_ssize_t n = PyUnicode_GET_LENGTH(name);
+    return n > 4 && PyUnicode_READ_CHAR(name, 0) == '_' && PyUnicode_READ_CHAR(name, 1) == '_' &&
+           PyUnicode_READ_CHAR(name, n - 1) == '_' && PyUnicode_READ_CHAR(name, n - 2) == '_';
 }
 
 /* ------------------------------------------------------------------------ luatable, luaiterator */
@@ -57,6 +64,10 @@ enum { ML_KEYS, ML_VALUES, ML_ITEMS, ML_RESULTS };
 /* An iterator over the table, which goes on where it stopped: ML_KEYS, ML_VALUES or ML_ITEMS. New
    reference or NULL. */
 PyObject *ml_luaiterator_of_table(PyObject *table, int kind);
+
+/* An iterator over what for ... in function, state, control, closing of Lua gives; each may be None.
+   New reference or NULL. */
+PyObject *ml_luaiterator_of_function(ml_world *w, PyObject *const values[4]);
 PyObject *ml_luatable_iter(PyObject *table);
 PyObject *ml_luatable_repr(PyObject *table);
 
@@ -77,6 +88,32 @@ extern PyMethodDef ml_luafunction_methods[];
    nil. -1 if that raises: then this is the exception, the other its context. */
 int ml_close_value(ml_world *w, PyObject *value);
 
+/* The exception that is set gets `context`, unless it has one. */
+void ml_add_context(PyObject *context);
+
+/* --------------------------------------------------------------------------------- luathread */
+
+extern PyMethodDef ml_luathread_methods[];
+extern PyGetSetDef ml_luathread_getset[];
+extern PyMappingMethods ml_luathread_as_mapping;
+PyObject *ml_luathread_next(PyObject *thread);
+
+/* A coroutine that will call a Lua function with these arguments. New reference or NULL. */
+PyObject *ml_luathread_new(PyObject *function, PyObject *const *args, Py_ssize_t count);
+
+/* ------------------------------------------------------------------------- luamodule, luachunk */
+
+/* The world that the calling code belongs to, or NULL and RuntimeError. */
+ml_world *ml_world_of_caller(void);
+
+/* moonlet.lua.eval, execute, load */
+PyObject *ml_lua_eval(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *ml_lua_execute(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *ml_lua_load(PyObject *module, PyObject *args, PyObject *kwargs);
+
+/* Adds LuaSyntaxError to the module `moonlet`. 0 or -1. */
+int ml_luachunk_init(PyObject *moonlet);
+
 /* ------------------------------------------------------------------------------------- source */
 
 /* What of the bridge is written in Python. */
@@ -87,8 +124,8 @@ typedef struct ml_source {
     PyObject *namespace;  /* NULL until it was run */
 } ml_source;
 
-extern ml_source ml_tables_source;
-extern PyMethodDef ml_tables_helpers[];
+extern ml_source ml_tables_source, ml_modules_source;
+extern PyMethodDef ml_tables_helpers[], ml_modules_helpers[];
 
 /* What the source calls `name`; runs it when first asked. New reference or NULL. */
 PyObject *ml_source_get(ml_source *source, const char *name);

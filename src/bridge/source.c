@@ -7,7 +7,13 @@ static const char tables[] = {
 #include "tables.py.inc"
     0};
 
+static const char modules[] = {
+#include "modules.py.inc"
+    0};
+
 ml_source ml_tables_source = {.name = "tables.py", .text = tables, .helpers = ml_tables_helpers};
+ml_source ml_modules_source = {
+    .name = "modules.py", .text = modules, .helpers = ml_modules_helpers};
 
 static int add_helpers(PyObject *namespace, PyMethodDef *helpers) {
     for (PyMethodDef *helper = helpers; helper && helper->ml_name; helper++) {
