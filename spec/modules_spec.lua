@@ -344,3 +344,95 @@ describe("import moonlet.lua.NAME", function()
         ]]
     end)
 end)
+
+describe("require 'py:NAME'", function()
+    local sys_path = py.import("sys").path
+    local dir
+
+    setup(function()
+        dir = directory {
+            ["pm_plain.py"] = "count = 5\n",
+            ["pm_package/__init__.py"] = "",
+            ["pm_package/inner.py"] = "name = __name__\n",
+            ["pm_lacking.py"] = "import pm_nothing_such\n",
+            ["pm_lacking_name.py"] = "from pm_plain import nothing_such\n",
+            ["pm_lacking_package.py"] = "import pm_lacking_packages\n",
+            ["pm_bad.py"] = "1 / 0\n",
+            ["pm_syntax.py"] = "x = = 1\n",
+        }
+        sys_path:insert(0, dir)
+    end)
+
+    teardown(function()
+        sys_path:remove(dir)
+        py.import("shutil").rmtree(dir)
+    end)
+
+    it("gives Python's module", function()
+        local json = require "py:json"
+        assert.is_true(rawequal(py.import "json", json))
+        assert.equal("[1]", json.dumps(py.eval "[1]"))
+        assert.equal(5, require("py:pm_plain").count)
+        assert.is_true(rawequal(json, package.loaded["py:json"]))
+        local _, data = require "py:pm_package"
+        assert.equal(":python:", data)
+    end)
+
+    it("of a dotted name gives the last one", function()
+        assert.is_true(rawequal(py.import "os.path", require "py:os.path"))
+        assert.equal("pm_package.inner", require("py:pm_package.inner").name)
+    end)
+
+    it("says among the others that there is none", function()
+        for _, name in ipairs { "pm_none", "pm_package.none", "pm_none.none", "os.none", "" } do
+            local text = message(require, "py:" .. name)
+            assert.matches("^module 'py:" .. name .. "' not found:\n\tno field package.preload", text)
+            assert.matches("\n\tno Python module '" .. name .. "'$", text)
+        end
+        assert.matches("no Python module 'a", message(require, "py:a\0b"))
+        assert.is_nil(message(require, "pm_none"):find("Python", 1, true))
+    end)
+
+    it("passes the errors of importing on", function()
+        for name, text in pairs {
+            pm_lacking = "^ModuleNotFoundError: No module named 'pm_nothing_such'",
+            pm_lacking_package = "^ModuleNotFoundError: No module named 'pm_lacking_packages'",
+            pm_lacking_name = "^ImportError: cannot import name 'nothing_such'",
+            pm_bad = "^ZeroDivisionError: division by zero",
+            pm_syntax = "^SyntaxError: invalid syntax",
+        } do
+            local err = support.error_of(require, "py:" .. name)
+            assert.is_true(py.isinstance(err, py.builtins.Exception))
+            assert.matches(text, tostring(err))
+            assert.is_nil(package.loaded["py:" .. name])
+        end
+    end)
+
+    it("asks one searcher, after Lua's own", function()
+        local count = #package.searchers
+        package.loaded.moonlet = nil
+        assert.equal(moonlet, require "moonlet")
+        assert.equal(count, #package.searchers)
+        assert.equal(5, count)
+    end)
+
+    it("obeys the limits of the host", function()
+        local output = support.child [[
+            require("moonlet").open { modules = { "math" } }
+            print(require("py:math").pi > 3, pcall(require, "py:os"))
+        ]]
+        assert.equal("true\tfalse\tPermissionError: import of 'os' is not permitted\n", output)
+    end)
+
+    it("is not there where `package` is not", function()
+        local output, status = support.child [[
+            local moonlet_loader = package.preload.moonlet or package.searchers[3] "moonlet"
+            local loaded = debug.getregistry()._LOADED
+            local require = require
+            loaded.package = nil
+            print(require("moonlet")._VERSION ~= nil, moonlet_loader ~= nil)
+        ]]
+        assert.equal("true\ttrue\n", output)
+        assert.equal(0, status)
+    end)
+end)

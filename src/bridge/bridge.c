@@ -228,6 +228,7 @@ void ml_bridge_open(lua_State *L) {
     lua_setfield(L, -2, "open");
     lua_pushliteral(L, "moonlet " MOONLET_VERSION);
     lua_setfield(L, -2, "_VERSION");
+    ml_searcher_open(L, w);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
     ml_world_drain(w);

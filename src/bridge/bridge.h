@@ -141,6 +141,9 @@ int ml_luaproxy_init(PyObject *module);
 /* A proxy of the table, function, userdata or thread at `index`. New reference or NULL. */
 PyObject *ml_luaproxy_new(lua_State *L, ml_world *w, int index);
 
+/* Adds what finds modules of Python for Lua's require. May raise. */
+void ml_searcher_open(lua_State *L, ml_world *w);
+
 /* The module moonlet.lua: adds it to `moonlet` and to sys.modules. 0 or -1. */
 int ml_luamodule_init(PyObject *moonlet);
 
