@@ -156,7 +156,7 @@ describe("a Lua value in Python:", function()
     end)
 
     it("tables, functions, coroutines and userdata are live objects", function()
-        assert.matches("^<moonlet.LuaTable at 0x%x+>$", seen {})
+        assert.matches("^<moonlet.LuaTable at 0x%x+ {}>$", seen {})
         assert.matches("^<moonlet.LuaFunction at 0x%x+>$", seen(print))
         assert.matches("^<moonlet.LuaThread at 0x%x+>$", seen(coroutine.create(print)))
         assert.matches("^<moonlet.LuaUserdata at 0x%x+>$", seen(io.stdout))

@@ -282,6 +282,60 @@ static int attach_without_gil(void) {
     return 0;
 }
 
+/* Python code that no Lua state has called. */
+static void run_python(const char *code) {
+    void *address = dlsym(RTLD_DEFAULT, "PyRun_SimpleString");
+    int (*function)(const char *);
+    memcpy(&function, &address, sizeof function);
+    function(code);
+}
+
+/* Which of two states moonlet.lua works in. */
+static int lua_module(void) {
+    lua_State *a = new_state(NULL);
+    lua_State *b = new_state(NULL);
+    static const char python[] =
+        "from moonlet import lua\n"
+        "from greenlet import greenlet, getcurrent\n"
+        "def name():\n"
+        "    try:\n"
+        "        return lua.eval('name')\n"
+        "    except RuntimeError as e:\n"
+        "        return str(e)\n"
+        "def body():\n"
+        "    getcurrent().parent.switch()\n"
+        "    return name()\n"
+        "def start():\n"
+        "    global started\n"
+        "    started = greenlet(body)\n"
+        "    started.switch()\n"
+        "def module():\n"
+        "    from moonlet.lua import mod\n"
+        "    return mod.name, lua.eval('rawequal(..., require \"mod\")', mod)\n";
+    run_python(python);
+    static const char prepare[] =
+        "m = py.import '__main__' package.preload.mod = function() return {name = name} end";
+    run(a, "name = 'a'");
+    run(a, prepare);
+    run(b, "name = 'b'");
+    run(b, prepare);
+    run(a, "print(m.name()) m.nested = function() return m.name() end m.start() "
+           "m.new = moonlet.greenlet(m.name) g = moonlet.greenlet(m.body) g:switch() m.g = g");
+    run(b, "print(m.name(), m.nested(), m.name())");
+    run(b, "print(m.started:switch(), m.new:switch(), m.g:switch())");
+    run(b, "print(m.module())");
+    run(a, "print(m.module())");
+    run_python("print(name(), flush=True)");
+    moonlet_close(a);
+    run_python("print(name(), flush=True)");
+    run(b, "print(m.name())");
+    lua_close(a);
+    lua_close(b);
+    run_python("print(name(), flush=True)");
+    moonlet_finish();
+    return 0;
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
@@ -299,6 +353,7 @@ int main(int argc, char **argv) {
         {"exit_inside", exit_inside},
         {"options", options},
         {"attach", attach},
+        {"lua_module", lua_module},
         {"attach_without_gil", attach_without_gil},
     };
     for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {

@@ -51,7 +51,7 @@ describe("a table", function()
             "{'a': 1, 'b': 2}",
             value("dict(sorted(t.items()))", { t = { a = 1, b = 2 } })
         )
-        assert.equal("[1]", value("t.values()", { t = { a = 1 } }))
+        assert.equal("[1]", value("list(t.values())", { t = { a = 1 } }))
         assert.equal(
             "(1, None, 5)",
             value("t.get('a'), t.get('b'), t.get('b', 5)", { t = { a = 1 } })
@@ -84,7 +84,7 @@ describe("a table", function()
         })
         assert.equal(
             "('x!', 42, 3, 'as text', [('p', 1)])",
-            value("t.x, len(t), t(1, 2), str(t), t.items()", { t = m })
+            value("t.x, len(t), t(1, 2), str(t), list(t.items())", { t = m })
         )
     end)
 
@@ -139,7 +139,6 @@ describe("a table", function()
     it("leaves names with two underscores to Python", function()
         assert.equal("'LuaTable'", value("t.__class__.__name__", { t = {} }))
         assert.matches("^AttributeError: .*'__nothing__'", fails("t.__nothing__", { t = {} }))
-        assert.matches("^TypeError: ", fails("__import__('copy').deepcopy(t)", { t = {} }))
     end)
 
     it("can be weakly referenced, but not made", function()
@@ -246,7 +245,7 @@ describe("an error inside a metamethod", function()
         ["str(m)"] = "tostring",
         ["list(m)"] = "pairs",
         ["dict(m)"] = "pairs",
-        ["m.items()"] = "pairs",
+        ["list(m.items())"] = "pairs",
     } do
         it("is an exception in Python: " .. code, function()
             assert.equal("LuaError " .. event, py.eval("attempt", support.python [[

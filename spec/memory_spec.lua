@@ -92,6 +92,25 @@ describe("a Lua value in Python", function()
     end)
 end)
 
+describe("a Lua error", function()
+    it("is released while Python catches one after the other", function()
+        local alive = support.python([[
+            import weakref
+            def alive(f):
+                errors = weakref.WeakSet()
+                for i in range(2000):
+                    try:
+                        f()
+                    except Exception as e:
+                        errors.add(e)
+                return len(errors)
+        ]]).alive(function()
+            error {}
+        end)
+        assert.is_true(alive < 1000, alive)
+    end)
+end)
+
 describe("a greenlet", function()
     it("that has finished releases what it used", function()
         local g = moonlet.greenlet(namespace.keep)

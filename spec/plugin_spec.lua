@@ -219,6 +219,20 @@ true	true
 ]])
     end)
 
+    it("may have two states, each the one that moonlet.lua works in for what it has called", function()
+        scenario("lua_module", [[
+a
+b	a	b
+a	a	a
+b	true
+a	true
+several Lua states run in this thread, and none of them has called this code
+b
+b
+no Lua state runs in this thread
+]])
+    end)
+
     it("may open and close many states", function()
         scenario("many_states", "done\n")
     end)

@@ -101,7 +101,7 @@ class Wheel(unittest.TestCase):
                    "greenlet.h", extension]
         self.assertEqual(names_in(wheel), {
             *("moonlet/" + name for name in (
-                "__init__.py", "__init__.pyi", "__main__.py", "py.typed")),
+                "__init__.py", "__init__.pyi", "__main__.py", "lua.py", "py.typed")),
             *("moonlet/drop-in/greenlet/" + name for name in package),
             *(info + name for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")),
         })
@@ -216,6 +216,13 @@ class Install(unittest.TestCase):
         done = execute(python, "-c", "import moonlet; moonlet.install()", status=1,
                        env={"PYTHONPATH": os.path.join(ROOT, "python")})
         self.assertIn("ImportError: moonlet is not built: it has no greenlet in ['", done.stderr)
+
+    def test_has_no_lua(self):
+        for statement in "import moonlet.lua", "from moonlet import lua":
+            done = execute(python, "-c", statement, status=1)
+            self.assertEqual(done.stderr.splitlines()[-1], (
+                "ImportError: moonlet.lua needs the program moonlet, or a program with Lua that "
+                "has loaded moonlet; this is moonlet for Python alone"))
 
     def test_names(self):
         ours, stock = (set(execute(python, *how, "-c", """if True:
@@ -503,8 +510,8 @@ class Types(unittest.TestCase):
                   os.path.join(self.stubs, "greenlet", "_greenlet.pyi"))
 
     def test_stubs_say_what_is_there(self):
-        # The directory is no package, though stubtest takes it for one.
-        allow = write("allow.txt", "moonlet\\.drop-in.*\n")
+        # The directory is no package, though stubtest takes it for one; lua cannot be imported.
+        allow = write("allow.txt", "moonlet\\.drop-in.*\nmoonlet\\.lua\n")
         run("-m", "mypy.stubtest", "greenlet", "moonlet", "--allowlist", allow,
             env={"MYPYPATH": self.stubs})
 

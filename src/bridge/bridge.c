@@ -1,6 +1,6 @@
 /* How greenlets of the two languages meet: parcels from the one in the other. And opening. */
 
-#include "bridge.h"
+#include "luaproxy.h"
 
 #include <string.h>
 
@@ -228,6 +228,7 @@ void ml_bridge_open(lua_State *L) {
     lua_setfield(L, -2, "open");
     lua_pushliteral(L, "moonlet " MOONLET_VERSION);
     lua_setfield(L, -2, "_VERSION");
+    ml_searcher_open(L, w);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
     ml_world_drain(w);
@@ -241,7 +242,21 @@ static PyObject *install(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* moonlet.LuaSequence, which is made when it is first asked for. */
+static PyObject *get_late(PyObject *module, PyObject *name) {
+    const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : "";
+    if (!text) return NULL;
+    if (strcmp(text, "LuaSequence") != 0) {
+        PyErr_Format(PyExc_AttributeError, "module 'moonlet' has no attribute %R", name);
+        return NULL;
+    }
+    PyObject *value = ml_source_get(&ml_tables_source, text);
+    if (value && PyModule_AddObjectRef(module, text, value) != 0) Py_CLEAR(value);
+    return value;
+}
+
 static PyMethodDef functions[] = {
+    {"__getattr__", get_late, METH_O, NULL},
     {"install", install, METH_NOARGS, "install()\n--\n\nNothing: greenlet is moonlet's here."},
     {NULL, NULL, 0, NULL},
 };
@@ -258,7 +273,7 @@ PyObject *ml_PyInit_moonlet(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
     if (ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
-        ml_luastring_init(module) != 0 ||
+        ml_luastring_init(module) != 0 || ml_luamodule_init(module) != 0 ||
         PyModule_AddStringConstant(module, "__version__", MOONLET_VERSION) != 0) {
         Py_CLEAR(module);
     }

@@ -141,6 +141,16 @@ int ml_luaproxy_init(PyObject *module);
 /* A proxy of the table, function, userdata or thread at `index`. New reference or NULL. */
 PyObject *ml_luaproxy_new(lua_State *L, ml_world *w, int index);
 
+/* Adds what finds modules of Python for Lua's require. May raise. */
+void ml_searcher_open(lua_State *L, ml_world *w);
+
+/* The module moonlet.lua: adds it to `moonlet` and to sys.modules. 0 or -1. */
+int ml_luamodule_init(PyObject *moonlet);
+
+/* If `o` is a module that Python has imported from Lua, and Lua has it in this state, pushes the
+   value of the module and returns true. May raise. */
+bool ml_luamodule_push(lua_State *L, ml_world *w, PyObject *o);
+
 /* ------------------------------------------------------------- enter: Python calls into Lua */
 
 typedef struct ml_entry {
@@ -180,13 +190,17 @@ int ml_error_raise(lua_State *L, ml_world *w);
 /* Sets the exception for the Lua error value on top, which it pops; `status` as of lua_pcall. */
 void ml_error_to_python(lua_State *L, ml_world *w, int status);
 
+/* Sets the exception for the error that has ended `co`, the value of which is on top of it, with the
+   frames of `co` in its traceback; `status` as of lua_resume. Pushes the value on L, too. */
+void ml_error_of_coroutine(lua_State *L, ml_world *w, lua_State *co, int status);
+
 /* The message handler: adds the Lua frames of the stack to the traceback of the exception that
    the error value is or becomes. Upvalue 1 is the world. */
 int ml_error_handler(lua_State *L);
 
-/* traceback: adds an entry for each Lua function on the stack, innermost first, up to where Python
-   called Lua, to the exception that is set. */
-void ml_traceback_add(lua_State *L);
+/* traceback: adds an entry for each Lua function on the stack, innermost first, from the level `first`
+   up to where Python called Lua, to the exception that is set. */
+void ml_traceback_add(lua_State *L, int first);
 
 /* Adds moonlet.traceback to the table on top. May raise. */
 void ml_traceback_register(lua_State *L, ml_world *w);

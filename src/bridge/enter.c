@@ -2,8 +2,15 @@
 
 #include "bridge.h"
 
+/* What is deferred waits for Lua to call Python. A loop of Python that calls Lua and catches its
+   errors must not let it pile up: here no C function relies on what it has deferred. */
+enum { MANY_DEFERRED = 256 };
+
 int ml_enter(ml_world *w, ml_entry *e) {
     e->world = w;
+    if (w->deferred_count > MANY_DEFERRED && ml_this_thread_or_null() == w->thread) {
+        ml_world_drain(w);
+    }
     if (w->closed) {
         PyErr_SetString(PyExc_RuntimeError, "the Lua state is closed");
         return -1;

@@ -245,6 +245,15 @@ void ml_error_to_python(lua_State *L, ml_world *w, int status) {
 
 /* ---------------------------------------------------------------------- the message handler */
 
+void ml_error_of_coroutine(lua_State *L, ml_world *w, lua_State *co, int status) {
+    lua_checkstack(co, 1); /* there are slots, even after a stack overflow */
+    lua_pushvalue(co, -1);
+    lua_xmove(co, L, 1);
+    lua_pushvalue(L, -1);
+    ml_error_to_python(L, w, status);
+    ml_traceback_add(co, 0);
+}
+
 int ml_error_handler(lua_State *L) {
     ml_world *w = lua_touserdata(L, lua_upvalueindex(1));
     if (w->closed || !lua_checkstack(L, 10)) return 1;
@@ -259,7 +268,7 @@ int ml_error_handler(lua_State *L) {
     }
     if (exception) {
         restore(exception);
-        ml_traceback_add(L);
+        ml_traceback_add(L, 1);
         PyObject *again = fetch(); /* takes the traceback into the exception */
         Py_XDECREF(again);
         if (made) {

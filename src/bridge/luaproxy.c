@@ -1,7 +1,7 @@
 /* Lua values in Python: one base type, LuaObject, and a type for each kind of value. What they
    can do is what Lua can do with the value; Lua's own errors say what it cannot. */
 
-#include "bridge.h"
+#include "luaproxy.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -38,14 +38,14 @@ static int make_ref(lua_State *L) {
     return 0;
 }
 
-static PyTypeObject LuaTable_Type, LuaFunction_Type, LuaThread_Type, LuaUserdata_Type;
+static PyTypeObject LuaFunction_Type, LuaThread_Type, LuaUserdata_Type;
 static PyObject *call_function(PyObject *self, PyObject *const *args, size_t nargsf,
                                PyObject *kwnames);
 
 PyObject *ml_luaproxy_new(lua_State *L, ml_world *w, int index) {
     PyTypeObject *type = &LuaUserdata_Type;
     switch (lua_type(L, index)) {
-        case LUA_TTABLE: type = &LuaTable_Type; break;
+        case LUA_TTABLE: type = &ml_LuaTable_Type; break;
         case LUA_TFUNCTION: type = &LuaFunction_Type; break;
         case LUA_TTHREAD: type = &LuaThread_Type; break;
     }
@@ -276,13 +276,6 @@ static int set(PyObject *self, PyObject *key, PyObject *value) {
     return result;
 }
 
-/* Names with two underscores are Python's: protocols that ask for them must not get nil. */
-static bool is_special(PyObject *name) {
-    Py_ssize_t n = PyUnicode_GET_LENGTH(name);
-    return n > 4 && PyUnicode_READ_CHAR(name, 0) == '_' && PyUnicode_READ_CHAR(name, 1) == '_' &&
-           PyUnicode_READ_CHAR(name, n - 1) == '_' && PyUnicode_READ_CHAR(name, n - 2) == '_';
-}
-
 static int do_get_field(lua_State *L) {
     request *r = lua_touserdata(L, 1);
     push(L, r->self);
@@ -294,17 +287,17 @@ static int do_get_field(lua_State *L) {
 /* The methods of the type, else the field of that name. Where Lua knows no fields, as in most
    functions, Python must see that there is none: libraries probe what they call. */
 static PyObject *getattr(PyObject *self, PyObject *name) {
-    if (_PyType_Lookup(Py_TYPE(self), name) || is_special(name)) {
+    if (_PyType_Lookup(Py_TYPE(self), name) || ml_is_special_name(name)) {
         return PyObject_GenericGetAttr(self, name);
     }
-    if (Py_TYPE(self) == &LuaTable_Type) return get(self, name);
+    if (Py_TYPE(self) == &ml_LuaTable_Type) return get(self, name);
     request r = {.self = (LuaObject *)self, .key = name};
     PyObject *value = perform(do_get_field, &r);
     return value || PyErr_Occurred() ? value : PyObject_GenericGetAttr(self, name);
 }
 
 static int setattr(PyObject *self, PyObject *name, PyObject *value) {
-    if (is_special(name)) return PyObject_GenericSetAttr(self, name, value);
+    if (ml_is_special_name(name)) return PyObject_GenericSetAttr(self, name, value);
     return set(self, name, value);
 }
 
@@ -462,111 +455,7 @@ static PyNumberMethods as_number = {
     .nb_bool = always_true,
 };
 
-/* ------------------------------------------------------------------------ tables as mappings */
-
-enum { KEYS, VALUES, ITEMS };
-
-static int append_pair(lua_State *L, request *r) {
-    ml_world *w = r->world;
-    PyObject *key = r->operation != VALUES ? ml_to_python(L, w, -2) : NULL;
-    PyObject *value = r->operation != KEYS ? ml_to_python(L, w, -1) : NULL;
-    PyObject *entry = NULL;
-    switch (r->operation) {
-        case KEYS: entry = Py_XNewRef(key); break;
-        case VALUES: entry = Py_XNewRef(value); break;
-        default: entry = key && value ? PyTuple_Pack(2, key, value) : NULL;
-    }
-    Py_XDECREF(key);
-    Py_XDECREF(value);
-    int result = entry ? PyList_Append(r->result, entry) : -1;
-    Py_XDECREF(entry);
-    return result == 0 ? 0 : ml_error_raise(L, w);
-}
-
-/* The entries of the table at 2 as pairs() gives them, into the list r->result. */
-static int do_list(lua_State *L) {
-    request *r = lua_touserdata(L, 1);
-    push(L, r->self);
-    r->result = PyList_New(0);
-    if (!r->result) return ml_error_raise(L, r->world);
-    if (luaL_getmetafield(L, 2, "__pairs") == LUA_TNIL) {
-        lua_pushnil(L);
-        while (lua_next(L, 2)) {
-            append_pair(L, r);
-            lua_pop(L, 1);
-        }
-        return 0;
-    }
-    lua_pushvalue(L, 2);
-    lua_call(L, 1, 3); /* 3: function, 4: state, 5: control */
-    for (;;) {
-        lua_pushvalue(L, 3);
-        lua_pushvalue(L, 4);
-        lua_pushvalue(L, 5);
-        lua_call(L, 2, 2);
-        if (lua_isnil(L, -2)) return 0;
-        append_pair(L, r);
-        lua_pop(L, 1);
-        lua_replace(L, 5);
-    }
-}
-
-static PyObject *list(PyObject *self, int what) {
-    request r = {.self = (LuaObject *)self, .operation = what};
-    return perform(do_list, &r);
-}
-
-static PyObject *keys(PyObject *self, PyObject *unused) {
-    (void)unused;
-    return list(self, KEYS);
-}
-
-static PyObject *values(PyObject *self, PyObject *unused) {
-    (void)unused;
-    return list(self, VALUES);
-}
-
-static PyObject *items(PyObject *self, PyObject *unused) {
-    (void)unused;
-    return list(self, ITEMS);
-}
-
-static PyObject *get_default(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    if (count < 1 || count > 2) {
-        PyErr_Format(PyExc_TypeError, "get expected 1 or 2 arguments, got %zd", count);
-        return NULL;
-    }
-    PyObject *value = get(self, args[0]);
-    if (value != Py_None || count == 1) return value;
-    Py_DECREF(value);
-    return Py_NewRef(args[1]);
-}
-
-static PyObject *iterate(PyObject *self) {
-    PyObject *all = list(self, KEYS);
-    PyObject *iterator = all ? PyObject_GetIter(all) : NULL;
-    Py_XDECREF(all);
-    return iterator;
-}
-
-static int contains(PyObject *self, PyObject *key) {
-    PyObject *value = get(self, key);
-    if (!value) return -1;
-    Py_DECREF(value);
-    return value != Py_None;
-}
-
-static PyMethodDef table_methods[] = {
-    {"keys", keys, METH_NOARGS, "keys() -> list\n\nThe keys, in the order of Lua's pairs()."},
-    {"values", values, METH_NOARGS, "values() -> list\n\nThe values, in the order of keys()."},
-    {"items", items, METH_NOARGS, "items() -> list\n\nPairs of key and value."},
-    {"get", (PyCFunction)(void (*)(void))get_default, METH_FASTCALL,
-     "get(key, default=None)\n\nThe value, or default if it is nil."},
-    {NULL, NULL, 0, NULL},
-};
-
 static PyMappingMethods as_mapping = {length, get, set};
-static PySequenceMethods table_as_sequence = {.sq_contains = contains};
 
 /* ------------------------------------------------------------------------------------- types */
 
@@ -584,21 +473,23 @@ PyTypeObject ml_LuaObject_Type = {
     .tp_setattro = setattr,
     .tp_as_number = &as_number,
     .tp_as_mapping = &as_mapping,
+    .tp_methods = ml_luaobject_methods,
     .tp_weaklistoffset = offsetof(LuaObject, weakreflist),
 };
 
 #define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION)
 
-static PyTypeObject LuaTable_Type = {
+PyTypeObject ml_LuaTable_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "moonlet.LuaTable",
     .tp_doc = "A Lua table. t[k] and t.k are its fields, None where there are none; len() is "
               "Lua's #, indices start at 1, iteration gives the keys.",
     .tp_base = &ml_LuaObject_Type,
     .tp_flags = FLAGS | Py_TPFLAGS_MAPPING,
     .tp_call = call_object,
-    .tp_iter = iterate,
-    .tp_as_sequence = &table_as_sequence,
-    .tp_methods = table_methods,
+    .tp_repr = ml_luatable_repr,
+    .tp_iter = ml_luatable_iter,
+    .tp_as_sequence = &ml_luatable_as_sequence,
+    .tp_methods = ml_luatable_methods,
 };
 
 static PyTypeObject LuaFunction_Type = {
@@ -608,13 +499,19 @@ static PyTypeObject LuaFunction_Type = {
     .tp_flags = FLAGS | Py_TPFLAGS_HAVE_VECTORCALL,
     .tp_call = PyVectorcall_Call,
     .tp_vectorcall_offset = offsetof(LuaObject, vectorcall),
+    .tp_methods = ml_luafunction_methods,
 };
 
 static PyTypeObject LuaThread_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "moonlet.LuaThread",
-    .tp_doc = "A Lua coroutine.",
+    .tp_doc = "A Lua coroutine, with the protocol of generators.",
     .tp_base = &ml_LuaObject_Type,
     .tp_flags = FLAGS,
+    .tp_iter = PyObject_SelfIter,
+    .tp_iternext = ml_luathread_next,
+    .tp_as_mapping = &ml_luathread_as_mapping,
+    .tp_methods = ml_luathread_methods,
+    .tp_getset = ml_luathread_getset,
 };
 
 static PyTypeObject LuaUserdata_Type = {
@@ -626,16 +523,16 @@ static PyTypeObject LuaUserdata_Type = {
 };
 
 int ml_luaproxy_init(PyObject *module) {
-    PyTypeObject *types[] = {&ml_LuaObject_Type, &LuaTable_Type, &LuaFunction_Type,
-                             &LuaThread_Type, &LuaUserdata_Type};
+    PyTypeObject *types[] = {&ml_LuaObject_Type, &ml_LuaTable_Type, &LuaFunction_Type,
+                             &LuaThread_Type,    &LuaUserdata_Type, &ml_LuaIterator_Type};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (PyModule_AddType(module, types[i]) != 0) return -1;
     }
     /* collections.abc, without what else collections imports. */
     PyObject *abc = PyImport_ImportModule("_collections_abc");
-    PyObject *mapping = abc ? PyObject_GetAttrString(abc, "Mapping") : NULL;
+    PyObject *mapping = abc ? PyObject_GetAttrString(abc, "MutableMapping") : NULL;
     PyObject *done =
-        mapping ? PyObject_CallMethod(mapping, "register", "O", &LuaTable_Type) : NULL;
+        mapping ? PyObject_CallMethod(mapping, "register", "O", &ml_LuaTable_Type) : NULL;
     Py_XDECREF(abc);
     Py_XDECREF(mapping);
     Py_XDECREF(done);

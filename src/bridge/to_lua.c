@@ -106,7 +106,7 @@ void ml_to_lua(lua_State *L, ml_world *w, PyObject *o) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, ((LuaObject *)o)->ref);
     } else if (ml_is_pygreenlet(o)) {
         ml_lgreenlet_push(L, w, ml_py_core(o));
-    } else {
+    } else if (!ml_luamodule_push(L, w, o)) {
         ml_pyproxy_push(L, w, o);
     }
 }

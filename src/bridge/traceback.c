@@ -20,10 +20,10 @@ static const void *border_of(const lua_State *L, const ml_activation *a) {
     return a && a->L == L ? a->border : NULL;
 }
 
-void ml_traceback_add(lua_State *L) {
+void ml_traceback_add(lua_State *L, int first) {
     const void *border = border_of(L, ml_current()->lua);
     lua_Debug ar;
-    for (int level = 1; level < 1000 && lua_getstack(L, level, &ar); level++) {
+    for (int level = first; level < 1000 && lua_getstack(L, level, &ar); level++) {
         if (ar.i_ci == border) break; /* those further out are added when the error gets there */
         char buffer[40];
         lua_getinfo(L, "Sln", &ar);

@@ -72,6 +72,7 @@ struct ml_greenlet {
     void *owner;       /* the object that carries this greenlet in the owning language */
     void *lua;         /* for the Lua room: where in Lua this greenlet is */
     void *lua_threads; /* and the Lua threads it has */
+    void *lua_home;    /* and the Lua state of who made it */
     char *saved;       /* while evicted: its bytes, sp to the lane's base */
     size_t saved_size;
     size_t saved_capacity;
@@ -130,6 +131,9 @@ void ml_hook_end(ml_greenlet *g);
 
 /* `g` has `lua_threads` and will not use them any more. Set by the Lua room where there is one. */
 extern void (*ml_forget_lua)(ml_greenlet *g);
+
+/* The current greenlet has made `g`: sets its `lua_home`. Set by the Lua room where there is one. */
+extern void (*ml_adopt_lua)(ml_greenlet *g);
 
 /* -------------------------------------------------------------------------------- functions */
 

@@ -24,6 +24,7 @@ void ml_greenlet_init(ml_greenlet *g, void *owner, ml_greenlet *parent, ml_body 
     g->body = body;
     g->parent = parent;
     if (parent) ml_hook_retain(parent);
+    if (ml_adopt_lua) ml_adopt_lua(g);
 }
 
 void ml_greenlet_fini(ml_greenlet *g) {

@@ -6,6 +6,7 @@
 _Thread_local ml_thread *ml_this_thread __attribute__((tls_model("initial-exec")));
 
 void (*ml_forget_lua)(ml_greenlet *g);
+void (*ml_adopt_lua)(ml_greenlet *g);
 
 static ml_thread *create(void) {
     ml_thread *t = ml_the_memory.allocate(sizeof *t);

@@ -283,6 +283,7 @@ static int new (lua_State *L) {
         w->bridge->push_error(L, w);
         return lua_error(L);
     }
+    g->lua_home = w;
     ml_handle_set(h, g, release);
     if (!foreign) {
         ml_lthread *t = ml_lthread_new(w, g);

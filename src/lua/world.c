@@ -11,6 +11,41 @@ static const char threads_key;  /* registry[&threads_key][light userdata L] = th
 
 const ml_lua_bridge *ml_the_bridge;
 
+static ml_world *open_worlds; /* of all threads; used with the lock that Lua runs under */
+
+/* -------------------------------------------------------------------------- which one is here */
+
+/* The world of the innermost activation of `g`, which runs, else of who made it. It may be closed,
+   or even freed in the second case. */
+static const ml_world *belongs_to(const ml_greenlet *g) {
+    for (const ml_activation *a = g->lua; a; a = a->previous) {
+        if (!a->world->closed) return a->world;
+    }
+    return g->lua_home;
+}
+
+static void adopt(ml_greenlet *g) {
+    const ml_greenlet *maker = ml_this_thread_or_null() ? ml_current() : NULL;
+    g->lua_home = maker ? (void *)belongs_to(maker) : NULL;
+}
+
+ml_world *ml_world_here(bool *several) {
+    const ml_thread *t = ml_this_thread_or_null();
+    const ml_world *mine = t ? belongs_to(ml_current()) : NULL;
+    ml_world *found = NULL;
+    *several = false;
+    for (ml_world *w = open_worlds; w; w = w->next) {
+        if (w->thread != t) continue;
+        if (w == mine) {
+            *several = false;
+            return w;
+        }
+        *several = found != NULL;
+        found = w;
+    }
+    return *several ? NULL : found;
+}
+
 /* ------------------------------------------------------------------------- open and close */
 
 static int collect_world(lua_State *L) {
@@ -64,6 +99,7 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     w->epoch = 1;
     w->last_value = LUA_NOREF;
     ml_forget_lua = ml_lua_forget;
+    ml_adopt_lua = adopt;
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
     w->main = lua_tothread(L, -1);
     lua_pop(L, 1);
@@ -77,7 +113,17 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     lua_pushcclosure(L, bridge->handler, 1);
     w->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &world_key); /* last: a world that is found is complete */
+    static uint64_t last_id;
+    w->id = ++last_id;
+    w->next = open_worlds;
+    open_worlds = w;
     return w;
+}
+
+static void unlist(const ml_world *w) {
+    ml_world **place = &open_worlds;
+    while (*place && *place != w) place = &(*place)->next;
+    if (*place) *place = w->next;
 }
 
 void ml_world_retain(ml_world *w) { w->users++; }
@@ -131,6 +177,7 @@ void ml_world_close(ml_world *w) {
     w->bridge->forget_error(w);
     w->bridge->close(w);
     w->closed = true;
+    unlist(w);
     while (w->busy) ml_lua_forget(w->busy->greenlet);
     while (w->idle) {
         ml_lthread *t = w->idle;

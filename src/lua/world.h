@@ -58,8 +58,10 @@ struct ml_world {
     lua_State *service; /* a thread that runs nothing and has free stack slots */
     ml_thread *thread;  /* the OS thread it belongs to */
     const ml_lua_bridge *bridge;
-    int handler;  /* the message handler, in the registry */
-    bool closing; /* its greenlets are being ended */
+    uint64_t id;    /* no other world of the process has had it */
+    ml_world *next; /* in the list of those that are not closed */
+    int handler;    /* the message handler, in the registry */
+    bool closing;   /* its greenlets are being ended */
     bool closed;
     size_t users;          /* the state itself, and references from outside of it */
     ml_deferred *deferred; /* what must wait until no finalizer runs */
@@ -158,6 +160,11 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge);
 
 /* The world of `L`, or NULL. */
 ml_world *ml_world_get(lua_State *L);
+
+/* The world that the running code belongs to: of the innermost Lua code that has called it in the
+   current greenlet, or that has made the greenlet; else the only one of the thread. NULL: there is
+   none, or several. Then and only then `*several` tells which. */
+ml_world *ml_world_here(bool *several);
 
 /* Ends the greenlets that are suspended in Lua, then does everything that was deferred. Called
    before the state is closed, at the latest by its last finalizer. A greenlet that does not end is
