@@ -124,12 +124,13 @@ describe("a filter", function()
     it("is asked for operators and iteration", function()
         assert.equal(
             "operator __len, operator __add, operator __add, operator __eq, operator __eq, "
-                .. "operator __lt, operator __tostring, operator iter, operator __pairs",
+                .. "operator __lt, operator __tostring, operator iter, operator next, "
+                .. "operator __pairs, operator next",
             asked [[
                 local _ = #list, list + list, list == dict, pcall(function() return list < 1 end)
                 tostring(list)
-                for _ in py.iter(list) do end
-                for _ in pairs(list) do end]]
+                for _ in py.iter(list) do break end
+                for _ in pairs(list) do break end]]
         )
     end)
 

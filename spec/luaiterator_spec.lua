@@ -52,6 +52,11 @@ describe("moonlet.lua.iterate", function()
         end))
     end)
 
+    it("takes them as one tuple, too, as Python gets them from a Lua function", function()
+        local result = py.eval "lambda i, pairs, t: list(i(pairs(t)))"(lua.iterate, pairs, { k = 1 })
+        assert.equal("[('k', 1)]", tostring(result))
+    end)
+
     it("takes callables of every kind", function()
         assert.equal("[0, 1]", list(py.eval "lambda last, i: None if i == last else i + 1", 1, -1))
         assert.equal("[1]", list(setmetatable({}, {

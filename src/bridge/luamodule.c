@@ -124,6 +124,11 @@ static PyObject *coroutine(PyObject *module, PyObject *const *args, Py_ssize_t c
 
 static PyObject *iterate(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
+    if (count == 1 &&
+        PyTuple_CheckExact(args[0])) { /* as a Lua function like pairs() returns them */
+        count = PyTuple_GET_SIZE(args[0]);
+        args = &PyTuple_GET_ITEM(args[0], 0);
+    }
     if (ml_check_count("iterate", count, 1, 4) != 0) return NULL;
     PyObject *values[4];
     for (int i = 0; i < 4; i++) values[i] = i < count ? args[i] : Py_None;
@@ -311,7 +316,7 @@ static PyMethodDef functions[] = {
     {"iterate", (PyCFunction)(void (*)(void))iterate, METH_FASTCALL,
      "iterate($module, function, state=None, control=None, closing=None, /)\n--\n\n"
      "An iterator over what `for ... in function, state, control, closing` of Lua gives; several\n"
-     "values are a tuple."},
+     "values are a tuple. The four can be one tuple, as Lua functions return them."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -224,7 +224,7 @@ int ml_pyoperators_next(lua_State *L) {
     }
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
-    PyObject *item = PyIter_Next(iterator);
+    PyObject *item = ml_may_operate(L, &activation, "next", 1) ? PyIter_Next(iterator) : NULL;
     ml_lua_return(&activation);
     if (item) return finish_item(L, w, item);
     if (PyErr_Occurred()) return ml_error_raise(L, w);
