@@ -91,9 +91,10 @@ static int close_held(void) {
     L = new_state(NULL);
     run(L, "py.exec('def attempt(f):\\n try:\\n  print(f(), flush=True)\\n"
            " except BaseException as e:\\n  print(type(e).__name__, e, flush=True)')");
-    run(L, "for _, code in ipairs {'g.dead', 'f()', 't.x', 'len(t)', 't == t', 'hash(t)',"
-           "'repr(t)[:17]', 'new.switch()', 'new.dead', 'g.switch()', 't.x == f.y'} do\n"
-           "py.import('__main__').attempt(py.eval('lambda: ' .. code)) end");
+    run(L,
+        "for _, code in ipairs {'g.dead', 'f()', 't.x', 'len(t)', 't == t', 'hash(t) == hash(t)',"
+        "'repr(t)[:17]', 'new.switch()', 'new.dead', 'g.switch()', 't.x == f.y'} do\n"
+        "py.import('__main__').attempt(py.eval('lambda: ' .. code)) end");
     run(L, "py.exec 'del g, f, t, new, e; import gc; gc.collect()'");
     lua_close(L);
     moonlet_finish();
@@ -226,6 +227,54 @@ static int stubborn(void) {
     return 0;
 }
 
+/* A value on the stack of the host, below all calls, holds a cycle through both languages. */
+static int collect_stack(void) {
+    static const char look[] =
+        "collectgarbage() moonlet.collect() collectgarbage() print(NAME, next(weak) ~= nil)";
+    lua_State *L = new_state(NULL);
+    run(L, "py.exec 'class Thing: pass' weak = setmetatable({}, {__mode = 'k'}) "
+           "function cycle() local t = {} t.thing = py.eval 'Thing()' t.thing.t = t "
+           "weak[t] = true return t end");
+    lua_getglobal(L, "cycle");
+    lua_call(L, 0, 1);
+    run(L, "NAME = 'held'");
+    run(L, look);
+    lua_pop(L, 1);
+    run(L, "NAME = 'released'");
+    run(L, look);
+    lua_close(L);
+    moonlet_finish();
+    return 0;
+}
+
+/* Tables of two states refer to each other by way of Python. */
+static int collect_states(void) {
+    static const char prelude[] =
+        "py.exec 'import weakref\\nclass Thing: pass' m = py.import '__main__' "
+        "weak = setmetatable({}, {__mode = 'k'}) "
+        "function collect() moonlet.collect() collectgarbage() collectgarbage() end "
+        "function alive() return next(weak) ~= nil end "
+        "function make() local t = {py.eval 'Thing()'} weak[t] = true return t end";
+    lua_State *a = new_state(NULL);
+    lua_State *b = new_state(NULL);
+    run(a, prelude);
+    run(b, prelude);
+    run(a, "local t = make() m.a = t m.alive_a = alive");
+    run(b, "local t = make() m.alive_b = alive t[1].x = m.a m.a[1].x = t "
+           "m.weak = py.eval '[weakref.ref(a[1]), weakref.ref(a[1].x[1])]' "
+           "m.living = py.eval 'lambda: sum(r() is not None for r in weak)'");
+    run(b, "collect() print(m.living(), m.alive_a(), m.alive_b()) m.a = nil");
+    run(b, "collect()");
+    run(a, "collect() print(m.living(), m.alive_a(), m.alive_b())");
+    /* And what is garbage when the state is closed. */
+    run(b, "local t = make() t[1].x = t m.weak = py.eval('lambda t: [weakref.ref(t[1])]')(t)");
+    lua_close(b);
+    run(a, "py.import('gc').collect() print(m.living())");
+    lua_close(a);
+    moonlet_finish();
+    return 0;
+}
+
 /* The state is closed by a greenlet that runs in it: by os.exit(code, true). */
 static int exit_inside(void) {
     lua_State *L = new_state(NULL);
@@ -350,6 +399,8 @@ int main(int argc, char **argv) {
         {"two_states", two_states},
         {"many_states", many_states},
         {"stubborn", stubborn},
+        {"collect_stack", collect_stack},
+        {"collect_states", collect_states},
         {"exit_inside", exit_inside},
         {"options", options},
         {"attach", attach},

@@ -303,7 +303,7 @@ describe("in another thread than that of the Lua state", function()
             g.switch()
     ]]
 
-    for _, use in ipairs { "call", "item", "set", "length", "text", "hash", "keys" } do
+    for _, use in ipairs { "call", "item", "set", "length", "text", "keys" } do
         it("every use is an error: " .. use, function()
             assert.equal(
                 "RuntimeError: a Lua value can only be used in the thread that runs its Lua state",
@@ -311,6 +311,12 @@ describe("in another thread than that of the Lua state", function()
             )
         end)
     end
+
+    it("a value has its hash and is equal to itself", function()
+        local t = {}
+        assert.equal(thread.Uses.hash(t), thread.run(thread.Uses.hash, t))
+        assert.is_true(thread.run(thread.Uses.equal, t))
+    end)
 
     it("dropping is fine", function()
         local weak = setmetatable({ {} }, { __mode = "v" })

@@ -169,8 +169,8 @@ True
 RuntimeError the Lua state is closed
 RuntimeError the Lua state is closed
 RuntimeError the Lua state is closed
-RuntimeError the Lua state is closed
-RuntimeError the Lua state is closed
+True
+True
 <moonlet.LuaTable
 RuntimeError the Lua state is closed
 True
@@ -241,6 +241,14 @@ no Lua state runs in this thread
         local output, status = run_host "stubborn"
         assert.equal(0, status)
         assert.equal("closed", output:match "closed")
+    end)
+
+    it("may have values on its stack, which hold what they refer to", function()
+        scenario("collect_stack", "held\ttrue\nreleased\tfalse\n")
+    end)
+
+    it("collects garbage that runs through two states", function()
+        scenario("collect_states", "2\ttrue\ttrue\n0\tfalse\tfalse\n0\n")
     end)
 
     it("may be ended by a greenlet", function()

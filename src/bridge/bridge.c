@@ -126,6 +126,8 @@ const ml_lua_bridge ml_bridge = {
     .closed = closed,
     .forget_error = ml_error_forget,
     .close = close_world,
+    .crowded = ml_collect_request,
+    .free_objects = ml_objects_free,
     .index = ml_pyproxy_index,
     .newindex = ml_pyproxy_newindex,
 };
@@ -210,12 +212,14 @@ void ml_bridge_open(lua_State *L) {
     ml_py_import_parcel = import_parcel;
     ml_py_may_switch = may_switch;
     ml_world *w = ml_world_open(L, &ml_bridge);
+    if (ml_objects_open(w) != 0) luaL_error(L, "not enough memory");
     ml_lgreenlet_open(L, w);
     ml_pyproxy_open(L, w);
     lua_createtable(L, 0, 8);
     ml_lgreenlet_register(L, w);
     ml_traceback_register(L, w);
     ml_copy_register_table(L, w);
+    ml_collect_register(L, w);
     ml_python_module(L, w);
     lua_setfield(L, -2, "python");
     ml_to_lua(L, w, ml_PyExc_GreenletExit);
@@ -231,6 +235,7 @@ void ml_bridge_open(lua_State *L) {
     ml_searcher_open(L, w);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
+    ml_collect_open(L, w);
     ml_world_drain(w);
 }
 
@@ -240,6 +245,11 @@ void ml_bridge_open(lua_State *L) {
 static PyObject *install(PyObject *module, PyObject *args) {
     (void)module, (void)args;
     Py_RETURN_NONE;
+}
+
+static PyObject *collect(PyObject *module, PyObject *nothing) {
+    (void)module, (void)nothing;
+    return PyLong_FromSsize_t(ml_collect());
 }
 
 /* moonlet.LuaSequence, which is made when it is first asked for. */
@@ -257,6 +267,10 @@ static PyObject *get_late(PyObject *module, PyObject *name) {
 
 static PyMethodDef functions[] = {
     {"__getattr__", get_late, METH_O, NULL},
+    {"collect", collect, METH_NOARGS,
+     "collect()\n--\n\n"
+     "Collects garbage of Python and Lua together. Returns the number of unreachable objects that\n"
+     "Python's collector has found, as gc.collect() does; 0 while a collection runs."},
     {"install", install, METH_NOARGS, "install()\n--\n\nNothing: greenlet is moonlet's here."},
     {NULL, NULL, 0, NULL},
 };
@@ -274,6 +288,7 @@ PyObject *ml_PyInit_moonlet(void) {
     if (!module) return NULL;
     if (ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
         ml_luastring_init(module) != 0 || ml_luamodule_init(module) != 0 ||
+        ml_collect_init() != 0 ||
         PyModule_AddStringConstant(module, "__version__", MOONLET_VERSION) != 0) {
         Py_CLEAR(module);
     }

@@ -66,6 +66,9 @@ PyObject *ml_pyproxy_test(lua_State *L, int index);
 /* The same, or a Lua error that says what was expected. */
 PyObject *ml_pyproxy_check(lua_State *L, const ml_world *w, int index);
 
+/* The same for the userdata's content, of which the first field is known to be a tag. */
+PyObject *ml_handle_object(const ml_handle *h);
+
 /* Metamethods for greenlets, too. */
 int ml_pyproxy_index(lua_State *L);
 int ml_pyproxy_newindex(lua_State *L);
@@ -125,8 +128,11 @@ typedef struct LuaObject {
     PyObject_HEAD
     vectorcallfunc vectorcall; /* of functions; NULL in the others */
     PyObject *weakreflist;
-    ml_world *world; /* counted */
-    int ref;         /* in the registry */
+    ml_world *world;     /* counted */
+    int ref;             /* in the registry */
+    int kind;            /* of the value: LUA_T..., */
+    const void *pointer; /* and lua_topointer of it */
+    PyObject *shadow;    /* while a joint collection runs, or NULL */
 } LuaObject;
 
 extern PyTypeObject ml_LuaObject_Type;
@@ -150,6 +156,18 @@ int ml_luamodule_init(PyObject *moonlet);
 /* If `o` is a module that Python has imported from Lua, and Lua has it in this state, pushes the
    value of the module and returns true. May raise. */
 bool ml_luamodule_push(lua_State *L, ml_world *w, PyObject *o);
+
+/* A proxy of the value at `index`: the one there is, or a new one of this type, in which what it has
+   besides LuaObject is zero. New reference or NULL. Starts no collection. */
+PyObject *ml_luaobject_new(lua_State *L, ml_world *w, int index, PyTypeObject *type,
+                           vectorcallfunc call);
+
+/* Slots of the types. Values that are the same have the same hash, in any thread, also when the
+   state is closed. */
+void ml_luaobject_dealloc(PyObject *self);
+int ml_luaobject_traverse(PyObject *self, visitproc visit, void *arg);
+int ml_luaobject_clear(PyObject *self);
+Py_hash_t ml_luaobject_hash(PyObject *self);
 
 /* ------------------------------------------------------------- enter: Python calls into Lua */
 
@@ -243,6 +261,67 @@ bool ml_may_operate(lua_State *L, ml_activation *a, const char *event, int count
 int ml_limits_open(lua_State *L);
 
 void ml_limits_close(ml_world *w);
+
+/* ------------------------------------------------------------------------ collecting garbage */
+
+/* What Python has of a Lua state: w->objects. */
+struct ml_objects {
+    ml_world *world;
+    LuaObject **slots; /* the live proxies; see luaobject.c */
+    size_t mask;
+    size_t count;
+    int *free_anchors; /* refs in the registry that hold nothing */
+    size_t free_anchor_count;
+    size_t anchor_count; /* in all */
+
+    ml_objects *next; /* of another Lua state */
+    struct ml_shadow **shadows;
+    size_t shadow_count;
+    size_t shadows_gone;                /* how many the collector has found */
+    uint64_t switches;                  /* ml_py_switches and ... */
+    uint64_t buried;                    /* ... ml_py_buried when the collection started */
+    uint64_t started, ended, walk_time; /* ns */
+    size_t heap_limit;                  /* KiB: when Lua's heap is so large, collect */
+    bool active;                        /* a joint collection runs */
+    bool requested;
+    bool again; /* it has left something to the next one */
+};
+
+/* Makes w->objects. 0 or -1. */
+int ml_objects_open(ml_world *w);
+void ml_objects_free(ml_world *w);
+
+/* Collects garbage of both languages, in all Lua states of the calling thread: also cycles that run
+   through both, by way of tables, closures, coroutines, instances, bound methods, suspended
+   greenlets and whatever else the collectors of Python and Lua see through. Returns the number of
+   objects that Python's collector has found, as gc.collect() does. Does nothing, and returns 0,
+   while a collection of either language runs already (in __del__, in __gc) and in a thread without
+   a Lua state. May run any code.
+
+   The same happens by itself. Each full collection of Python's (gc.collect(), too) is a joint one,
+   unless the Lua heap is large (16 MiB) and to walk it would take more than a tenth of the time.
+   One is started when twice as many Lua values and greenlets are held by Python as have survived
+   the last one, and when the Lua heap has doubled; not so while gc.disable() or
+   collectgarbage("stop") is in force.
+
+   First Python's finalizers run (__del__, callbacks of weak references), with everything intact, and
+   may bring anything back to life; after that Lua's (__gc), for which Python objects that were
+   garbage too may have been released already. If Python's finalizers have used Lua, another
+   collection follows that frees the objects.
+
+   Not seen through are references that C code has: objects with such references count as held. */
+Py_ssize_t ml_collect(void);
+
+/* A collection is due: it will run when it is safe. */
+void ml_collect_request(ml_world *w);
+
+int ml_collect_init(void);
+/* May raise. */
+void ml_collect_open(lua_State *L, ml_world *w);
+void ml_collect_forget(ml_objects *o);
+
+/* moonlet.collect, into the table on top. May raise. */
+void ml_collect_register(lua_State *L, ml_world *w);
 
 /* ---------------------------------------------------------------------------- the Lua module */
 

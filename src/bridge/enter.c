@@ -6,11 +6,17 @@
    errors must not let it pile up: here no C function relies on what it has deferred. */
 enum { MANY_DEFERRED = 256 };
 
+static void drain(ml_world *w) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    ml_world_drain(w);
+    PyErr_Restore(type, value, traceback);
+}
+
 int ml_enter(ml_world *w, ml_entry *e) {
     e->world = w;
-    if (w->deferred_count > MANY_DEFERRED && ml_this_thread_or_null() == w->thread) {
-        ml_world_drain(w);
-    }
+    bool drains = w->deferred_count > MANY_DEFERRED || w->hurry;
+    if (__builtin_expect(drains, 0) && ml_this_thread_or_null() == w->thread) drain(w);
     if (w->closed) {
         PyErr_SetString(PyExc_RuntimeError, "the Lua state is closed");
         return -1;
@@ -20,6 +26,7 @@ int ml_enter(ml_world *w, ml_entry *e) {
                         "a Lua value can only be used in the thread that runs its Lua state");
         return -1;
     }
+    ml_lua_touch(w);
     lua_State *L = e->L = ml_lua_state(w, &e->fresh);
     if (!L || !lua_checkstack(L, LUA_MINSTACK)) {
         if (e->fresh) ml_lthread_free(e->fresh);

@@ -31,91 +31,17 @@ static PyObject *perform(lua_CFunction function, request *r) {
 
 /* ---------------------------------------------------------------------------- life and identity */
 
-static int make_ref(lua_State *L) {
-    int *ref = lua_touserdata(L, 2);
-    lua_settop(L, 1);
-    *ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    return 0;
-}
-
 static PyTypeObject LuaFunction_Type, LuaThread_Type, LuaUserdata_Type;
 static PyObject *call_function(PyObject *self, PyObject *const *args, size_t nargsf,
                                PyObject *kwnames);
 
 PyObject *ml_luaproxy_new(lua_State *L, ml_world *w, int index) {
-    PyTypeObject *type = &LuaUserdata_Type;
     switch (lua_type(L, index)) {
-        case LUA_TTABLE: type = &ml_LuaTable_Type; break;
-        case LUA_TFUNCTION: type = &LuaFunction_Type; break;
-        case LUA_TTHREAD: type = &LuaThread_Type; break;
+        case LUA_TTABLE: return ml_luaobject_new(L, w, index, &ml_LuaTable_Type, NULL);
+        case LUA_TFUNCTION: return ml_luaobject_new(L, w, index, &LuaFunction_Type, call_function);
+        case LUA_TTHREAD: return ml_luaobject_new(L, w, index, &LuaThread_Type, NULL);
+        default: return ml_luaobject_new(L, w, index, &LuaUserdata_Type, NULL);
     }
-    LuaObject *self = (LuaObject *)type->tp_alloc(type, 0);
-    if (!self) return NULL;
-    self->ref = LUA_NOREF;
-    self->world = w;
-    ml_world_retain(w);
-    self->vectorcall = type == &LuaFunction_Type ? call_function : NULL;
-    index = lua_absindex(L, index);
-    int status = LUA_ERRMEM;
-    if (lua_checkstack(L, 3)) {
-        lua_pushcfunction(L, make_ref);
-        lua_pushvalue(L, index);
-        lua_pushlightuserdata(L, &self->ref);
-        status = lua_pcall(L, 2, 0, 0);
-        if (status != LUA_OK) lua_pop(L, 1);
-    }
-    if (status != LUA_OK) {
-        Py_DECREF(self);
-        return PyErr_NoMemory();
-    }
-    return (PyObject *)self;
-}
-
-typedef struct late_unref {
-    ml_world *world;
-    int ref;
-} late_unref;
-
-static void unref(void *argument) {
-    late_unref *late = argument;
-    if (!late->world->closed) luaL_unref(late->world->service, LUA_REGISTRYINDEX, late->ref);
-    PyMem_RawFree(late);
-}
-
-static void dealloc(PyObject *o) {
-    LuaObject *self = (LuaObject *)o;
-    ml_world *w = self->world;
-    if (self->weakreflist) PyObject_ClearWeakRefs(o);
-    if (w && !w->closed && self->ref != LUA_NOREF) {
-        if (ml_this_thread_or_null() == w->thread) {
-            luaL_unref(w->service, LUA_REGISTRYINDEX, self->ref);
-        } else {
-            /* Another thread leaves it to the one that runs Lua. */
-            late_unref *late = PyMem_RawMalloc(sizeof *late);
-            if (late) {
-                *late = (late_unref){w, self->ref};
-                ml_world_defer(w, unref, late);
-            }
-        }
-    }
-    if (w) ml_world_release(w);
-    Py_TYPE(o)->tp_free(o);
-}
-
-static int do_identity(lua_State *L) {
-    request *r = lua_touserdata(L, 1);
-    push(L, r->self);
-    r->result = PyLong_FromVoidPtr((void *)lua_topointer(L, -1));
-    return 0;
-}
-
-static Py_hash_t hash(PyObject *self) {
-    request r = {.self = (LuaObject *)self};
-    PyObject *address = perform(do_identity, &r);
-    if (!address) return -1;
-    Py_hash_t h = PyObject_Hash(address);
-    Py_DECREF(address);
-    return h;
 }
 
 /* Calls the metamethod `event` of the Lua value `o` for the operands at 2 and 3, of which the other
@@ -157,6 +83,7 @@ static int do_compare(lua_State *L) {
 
 static PyObject *compare(PyObject *self, PyObject *other, int operation) {
     bool equality = operation == Py_EQ || operation == Py_NE;
+    if (equality && self == other) return PyBool_FromLong(operation == Py_EQ);
     if (equality &&
         (!ml_is_lua_object(other) || ((LuaObject *)other)->world != ((LuaObject *)self)->world)) {
         Py_RETURN_NOTIMPLEMENTED;
@@ -463,9 +390,13 @@ PyTypeObject ml_LuaObject_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "moonlet.LuaObject",
     .tp_doc = "A value of Lua. Operators, items and attributes do what Lua does with it.",
     .tp_basicsize = sizeof(LuaObject),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_dealloc = dealloc,
-    .tp_hash = hash,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
+                Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = ml_luaobject_dealloc,
+    .tp_traverse = ml_luaobject_traverse,
+    .tp_clear = ml_luaobject_clear,
+    .tp_free = PyObject_GC_Del,
+    .tp_hash = ml_luaobject_hash,
     .tp_richcompare = compare,
     .tp_repr = repr,
     .tp_str = str,

@@ -182,27 +182,9 @@ static bool has_common_allocator(lua_State *L) {
     return lua_getallocf(L, &context) == common;
 }
 
-static int make_ref(lua_State *L) {
-    LuaString *self = lua_touserdata(L, 2);
-    lua_settop(L, 1);
-    self->base.ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    return 0;
-}
-
 static PyObject *export(lua_State *L, ml_world *w) {
-    LuaString *self = (LuaString *)LuaString_Type.tp_alloc(&LuaString_Type, 0);
-    if (!self) return NULL;
-    self->base.ref = LUA_NOREF;
-    self->base.world = w;
-    ml_world_retain(w);
-    lua_pushcfunction(L, make_ref);
-    lua_pushvalue(L, 1);
-    lua_pushlightuserdata(L, self);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-        lua_pop(L, 1);
-        Py_DECREF(self);
-        return PyErr_NoMemory();
-    }
+    LuaString *self = (LuaString *)ml_luaobject_new(L, w, 1, &LuaString_Type, NULL);
+    if (!self || self->text) return (PyObject *)self;
     size_t length;
     self->text = lua_tolstring(L, 1, &length);
     self->length = (Py_ssize_t)length;

@@ -30,13 +30,16 @@ void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o) {
     ml_identity_set(L, o);
 }
 
-PyObject *ml_pyproxy_test(lua_State *L, int index) {
-    const ml_handle *h = ml_handle_at(L, index);
-    if (!h) return NULL;
+PyObject *ml_handle_object(const ml_handle *h) {
     if (h->tag == &proxy_tag) return ml_handle_get(h);
     if (h->tag != &ml_greenlet_tag) return NULL;
     const ml_greenlet *g = ml_handle_get(h);
     return g ? ml_py_object(g) : NULL;
+}
+
+PyObject *ml_pyproxy_test(lua_State *L, int index) {
+    const ml_handle *h = ml_handle_at(L, index);
+    return h ? ml_handle_object(h) : NULL;
 }
 
 PyObject *ml_pyproxy_check(lua_State *L, const ml_world *w, int index) {

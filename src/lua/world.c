@@ -7,8 +7,8 @@ enum { MAX_IDLE = 256 };
 
 static const char world_key;    /* registry[&world_key]: userdata with a pointer to the world */
 static const char identity_key; /* registry: light userdata -> userdata of a handle, weak */
-static const char threads_key;  /* registry[&threads_key][light userdata L] = thread L */
 
+const char ml_threads_key;
 const ml_lua_bridge *ml_the_bridge;
 
 static ml_world *open_worlds; /* of all threads; used with the lock that Lua runs under */
@@ -86,7 +86,7 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     lua_newtable(L);
     lua_State *service = lua_newthread(L);
     lua_rawsetp(L, -2, service);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &threads_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &ml_threads_key);
     luaL_checkstack(service, 16, NULL);
 
     w = calloc(1, sizeof *w);
@@ -98,6 +98,7 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     w->users = 1;
     w->epoch = 1;
     w->last_value = LUA_NOREF;
+    w->held_limit = SIZE_MAX;
     ml_forget_lua = ml_lua_forget;
     ml_adopt_lua = adopt;
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
@@ -130,6 +131,7 @@ void ml_world_retain(ml_world *w) { w->users++; }
 
 void ml_world_release(ml_world *w) {
     if (--w->users) return;
+    w->bridge->free_objects(w);
     free(w->deferred);
     free(w);
 }
@@ -173,6 +175,7 @@ static void end_greenlets(ml_world *w) {
 
 void ml_world_close(ml_world *w) {
     if (w->closed || w->closing) return;
+    ml_lua_touch(w);
     if (ml_this_thread_or_null() == w->thread) end_greenlets(w);
     w->bridge->forget_error(w);
     w->bridge->close(w);
@@ -206,8 +209,9 @@ void ml_world_defer(ml_world *w, void (*function)(void *), void *argument) {
 void ml_world_drain(ml_world *w) {
     if (!w->deferred_count || w->closing) return;
     /* A finalizer may run inside of whatever allocates, where somebody relies on what he has
-       deferred. lua_gc refuses every request then (GCTM in lgc.c). */
-    if (!w->closed && lua_gc(w->main, LUA_GCISRUNNING) == -1) return;
+       deferred. */
+    if (!w->closed && ml_in_finalizer(w)) return;
+    w->hurry = false;
     w->epoch++;
     while (w->deferred_count) {
         ml_deferred d = w->deferred[--w->deferred_count];
@@ -258,15 +262,22 @@ void ml_identity_set(lua_State *L, const void *pointer) {
 void ml_handle_collect(lua_State *L, void (*release)(void *)) {
     ml_handle *h = ml_handle_at(L, 1);
     if (!h || !h->pointer || h->dead_since || h->listed) return;
+    ml_lua_touch(h->world);
+    h->world->finalized++;
     h->dead_since = h->world->epoch;
     ml_world_defer(h->world, release, h->pointer);
+}
+
+void ml_handle_clear(ml_handle *h) {
+    h->pointer = NULL;
+    h->dead_since = h->world->epoch;
 }
 
 /* ------------------------------------------------------------------------------ Lua threads */
 
 static int new_thread(lua_State *L) {
     ml_lthread *t = lua_touserdata(L, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &threads_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &ml_threads_key);
     lua_State *thread = lua_newthread(L);
     lua_rawsetp(L, -2, thread);
     t->L = thread;
@@ -303,6 +314,7 @@ ml_lthread *ml_lthread_new(ml_world *w, ml_greenlet *g) {
     w->busy = t;
     t->same_greenlet = g->lua_threads;
     g->lua_threads = t;
+    if (__builtin_expect(++w->held >= w->held_limit, 0)) w->bridge->crowded(w);
     return t;
 }
 
@@ -314,6 +326,7 @@ static void give_back(ml_lthread *t) {
         w->busy = t->next;
     }
     if (t->next) t->next->previous = t->previous;
+    w->held--;
     if (w->closed) {
         free(t);
         return;
@@ -326,7 +339,7 @@ static void give_back(ml_lthread *t) {
         return;
     }
     /* Assigning nil to a key that is there allocates nothing, so cannot fail. */
-    lua_rawgetp(w->service, LUA_REGISTRYINDEX, &threads_key);
+    lua_rawgetp(w->service, LUA_REGISTRYINDEX, &ml_threads_key);
     lua_pushnil(w->service);
     lua_rawsetp(w->service, -2, t->L);
     lua_pop(w->service, 1);

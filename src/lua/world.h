@@ -15,6 +15,7 @@
 
 typedef struct ml_world ml_world;
 typedef struct ml_lthread ml_lthread;
+typedef struct ml_objects ml_objects;
 
 /* What the bridge puts in, so that this room need not know the other language. */
 typedef struct ml_lua_bridge {
@@ -43,6 +44,10 @@ typedef struct ml_lua_bridge {
     void (*forget_error)(ml_world *w);
     /* Releases what the bridge keeps in the world, which is about to be closed. */
     void (*close)(ml_world *w);
+    /* There are w->held_limit things that the other language holds, or more. */
+    void (*crowded)(ml_world *w);
+    /* The last user of the world has gone: frees w->objects. */
+    void (*free_objects)(ml_world *w);
     /* Attribute access for what lgreenlet does not know; as metamethods. */
     lua_CFunction index;
     lua_CFunction newindex;
@@ -67,6 +72,7 @@ struct ml_world {
     ml_deferred *deferred; /* what must wait until no finalizer runs */
     size_t deferred_count;
     size_t deferred_capacity;
+    bool hurry;       /* it should not wait until Lua calls the other language */
     ml_lthread *busy; /* Lua threads of greenlets */
     ml_lthread *idle;
     unsigned idle_count;
@@ -80,6 +86,11 @@ struct ml_world {
     } method;             /* for the bridge: the last one that was looked up */
     void *limits;         /* for the bridge: what scripts may do; NULL: everything */
     bool limited;         /* and that it has been said, memory included */
+    ml_objects *objects;  /* for the bridge: what the other language has of this one */
+    size_t held;          /* how many anchors it has, and busy Lua threads ... */
+    size_t held_limit;    /* ... and with how many `crowded` is called */
+    uint64_t finalized;   /* how many handles Lua's collector has found to be garbage */
+    bool touched;         /* Lua ran since the bridge has set it to false: see ml_lua_touch */
     void *last_exception; /* for the bridge: the exception behind the last error value */
     int last_value;       /* and that value, a reference in the registry */
     bool last_crossed;    /* and whether it has passed a border: of languages, of greenlets */
@@ -127,6 +138,9 @@ static inline ml_handle *ml_handle_at(lua_State *L, int index) {
     return h && lua_rawlen(L, index) == sizeof *h ? h : NULL;
 }
 
+/* Nobody needs what the handle stands for any more: makes it void. The caller releases that. */
+void ml_handle_clear(ml_handle *h);
+
 /* Pushes the message handler. Raises no error. */
 static inline void ml_push_handler(lua_State *L, const ml_world *w) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, w->handler);
@@ -139,7 +153,11 @@ struct ml_lthread {
     ml_greenlet *greenlet;
     ml_lthread *next, *previous; /* in `busy`; `next` alone in `idle` */
     ml_lthread *same_greenlet;   /* another world's thread of this greenlet */
+    bool loose;                  /* for ml_heap_walk: no root, as its greenlet may be garbage */
 };
+
+/* registry[&ml_threads_key][light userdata L] = thread L, for each ml_lthread and the service */
+extern const char ml_threads_key;
 
 /* Where in Lua the current greenlet is: a chain through its C stack, innermost first. */
 typedef struct ml_activation {
@@ -177,10 +195,19 @@ void ml_world_release(ml_world *w);
 
 /* Calls `function(argument)` when next it is safe to run arbitrary code. Never fails. */
 void ml_world_defer(ml_world *w, void (*function)(void *), void *argument);
-/* Does what was deferred. */
+/* Does what was deferred, unless a finalizer of Lua runs. */
 void ml_world_drain(ml_world *w);
 /* The same, and forgets the last error: whoever caught it has gone on. */
 void ml_world_tidy(ml_world *w);
+
+/* Whether Lua runs a finalizer. Its collector stands still then: lua_gc (lapi.c) refuses. */
+static inline bool ml_in_finalizer(const ml_world *w) {
+    return lua_gc(w->main, LUA_GCISRUNNING) == -1;
+}
+
+/* To be called wherever the other language enters Lua, but for a switch: while a collection runs,
+   it is to know whether references may have changed. */
+static inline void ml_lua_touch(ml_world *w) { w->touched = true; }
 
 /* Leaving Lua for the other language, from a C function called by `L`; and back. Both are to be
    paired, with nothing in between that raises a Lua error. */

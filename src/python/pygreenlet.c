@@ -6,6 +6,7 @@
 
 PyObject *ml_PyExc_GreenletExit;
 PyObject *ml_PyExc_GreenletError;
+uint64_t ml_py_switches, ml_py_buried;
 
 extern PyMethodDef ml_pyswitch_methods[];
 extern const ml_body ml_py_body;
@@ -110,6 +111,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(p->start);
     Py_VISIT(p->value);
     Py_VISIT(p->kwargs);
+    Py_VISIT(p->beyond);
     if (p->core.parent) Py_VISIT(ml_py_object(p->core.parent));
     return ml_top_traverse(&p->top, visit, arg);
 }
@@ -127,6 +129,7 @@ static int clear(PyObject *self) {
     Py_CLEAR(p->start);
     Py_CLEAR(p->value);
     Py_CLEAR(p->kwargs);
+    Py_CLEAR(p->beyond);
     ml_greenlet *parent = p->core.parent;
     p->core.parent = NULL;
     if (parent) Py_DECREF(ml_py_object(parent));
@@ -228,6 +231,13 @@ static int is_gc(PyObject *self) {
     return !p->finalized && Py_TYPE(self)->tp_finalize == finalize_garbage;
 }
 
+bool ml_py_can_collect(const ml_greenlet *g) {
+    PyObject *self = ml_py_object(g);
+    if (!PyObject_GC_IsTracked(self)) return false;
+    if (g->state == ML_NEW) return true;
+    return ml_py_active(g) && !ml_is_running(g) && !ml_is_main(g) && is_gc(self);
+}
+
 /* As tp_finalize. Nothing is left to do when the last reference has gone (subtype_dealloc of
    Objects/typeobject.c calls this with a count of 1; the collector holds a reference of its own):
    dealloc, unlike this, may be called for the same object again and again. */
@@ -242,6 +252,7 @@ static void finalize_garbage(PyObject *self) {
         ml_pygreenlet_end(self);
     } else {
         p->garbage = true;
+        ml_py_buried++;
         Py_INCREF(self);
         ml_bury(&p->core);
         call_after_collection();
@@ -262,6 +273,7 @@ static void dealloc(PyObject *self) {
         Py_CLEAR(p->start);
         Py_CLEAR(p->value);
         Py_CLEAR(p->kwargs);
+        Py_CLEAR(p->beyond);
         ml_top_drop(&p->top);
         if (ml_is_main(&p->core)) ml_py_main_count--;
         ((PyGreenlet *)self)->pimpl = NULL;

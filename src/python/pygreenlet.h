@@ -24,8 +24,9 @@ typedef struct ml_pygreenlet {
     PyObject *start;   /* from its preparation on: what the attribute `run` gave ... */
     PyObject *value;   /* ... and what it is called with, as in a parcel */
     PyObject *kwargs;
-    bool garbage;   /* buried by the collector: others in its cycle refer to it */
-    bool finalized; /* the collector has found it once */
+    PyObject *beyond; /* while the collector runs: see ml_py_beyond */
+    bool garbage;     /* buried by the collector: others in its cycle refer to it */
+    bool finalized;   /* the collector has found it once */
 } ml_pygreenlet;
 
 extern PyTypeObject ml_PyGreenlet_Type;
@@ -69,6 +70,18 @@ PyObject *ml_pygreenlet_call(PyObject *callable, ml_greenlet *parent);
 
 /* Ends a suspended greenlet that nobody will continue, or leaves that to its thread. */
 void ml_pygreenlet_end(PyObject *self);
+
+/* For a room that knows what else a suspended greenlet refers to: while Python's collector runs it
+   may put an object here, which owns references to it. */
+static inline PyObject **ml_py_beyond(ml_greenlet *g) { return &((ml_pygreenlet *)g)->beyond; }
+
+/* Whether Python's collector sees through `g` and may find it to be garbage: it is suspended or was
+   not started. */
+bool ml_py_can_collect(const ml_greenlet *g);
+
+/* How often a stack was switched to, and how many suspended greenlets the collector has found, by
+   all threads. */
+extern uint64_t ml_py_switches, ml_py_buried;
 
 /* The running greenlet of this thread (borrowed), or NULL with MemoryError. */
 ml_greenlet *ml_py_current(void);

@@ -227,6 +227,7 @@ void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel) {
 
 void ml_hook_enter(ml_greenlet *g) {
     ml_pygreenlet *p = impl(g);
+    ml_py_switches++;
     ml_top_load(p->ts, &p->top);
     Py_INCREF(ml_py_object(g));
 }
@@ -237,6 +238,7 @@ void ml_hook_restore(ml_greenlet *g) { ml_top_restore(&impl(g)->top); }
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     ml_base base;
     ml_pygreenlet *p = impl(g);
+    ml_py_switches++;
     p->ts = ml_tstate();
     ml_top_start(p->ts, &p->top, &base);
     Py_INCREF(ml_py_object(g));
