@@ -15,6 +15,8 @@ local namespace = support.python [[
         x = None
         def method(self):
             return self
+        def wait(self, *args, **kwargs):
+            getcurrent().parent.switch()
 
     watched = []
 
@@ -49,9 +51,12 @@ local namespace = support.python [[
         except ValueError as e:
             return e
 
-    def keep(x):
+    def keep(x, *args):
         getcurrent().parent.switch()
         return x
+
+    def call(f, x, y=None):
+        return f(x, y)
 
     # How a Python object can hold another one.
     holders = {
@@ -212,6 +217,38 @@ local holders = {
     ["a suspended Python greenlet"] = function(x)
         local g = moonlet.greenlet(namespace.keep)
         g:switch { x }
+        return g
+    end,
+    ["a Python function that a suspended greenlet calls"] = function(x)
+        local g = moonlet.greenlet(function(y)
+            namespace.keep(y, { y })
+        end)
+        g:switch(x)
+        return g
+    end,
+    ["a method that a suspended greenlet calls"] = function(x)
+        local g = moonlet.greenlet(function(y)
+            y:wait(1, 2, 3, { y }, 5, 6, 7, 8, 9, 10, 11, 12, y, py.kw { k = y })
+        end)
+        g:switch(x)
+        return g
+    end,
+    ["a Lua function that a suspended greenlet calls"] = function(x)
+        local g = moonlet.greenlet(namespace.call)
+        g:switch(function()
+            pause()
+            return x
+        end, x, { x })
+        return g
+    end,
+    ["calls to and fro"] = function(x)
+        local g = moonlet.greenlet(namespace.call)
+        g:switch(function(y)
+            namespace.call(function(z)
+                pause()
+                return x, z
+            end, { y })
+        end, x)
         return g
     end,
     ["a new Python greenlet"] = function(x)

@@ -363,9 +363,22 @@ static PyMethodDef on_collection_method = {
     "collect_lua", (PyCFunction)(void (*)(void))on_collection, METH_FASTCALL,
     "Lets full collections of the garbage collector see through the Lua heap."};
 
+/* What functions that Lua has called own on the stack of a suspended greenlet. */
+static int traverse_stack(const ml_greenlet *g, visitproc visit, void *arg) {
+    for (const ml_activation *a = g->lua; a;) {
+        a = ml_stack_view(g, a);
+        const ml_owned *owned = a->owned ? ml_stack_view(g, a->owned) : NULL;
+        PyObject *const *all = owned && owned->count ? ml_stack_view(g, owned->all) : NULL;
+        for (ptrdiff_t i = 1; all && i <= owned->count; i++) Py_VISIT(all[i]);
+        a = a->previous;
+    }
+    return 0;
+}
+
 int ml_collect_init(void) {
     if (gc_collect) return 0;
     if (PyType_Ready(&shadow_type) != 0) return -1;
+    ml_py_traverse_stack = traverse_stack;
     PyObject *gc = PyImport_ImportModule("gc");
     PyObject *callbacks = gc ? PyObject_GetAttrString(gc, "callbacks") : NULL;
     PyObject *callback = callbacks ? PyCFunction_New(&on_collection_method, NULL) : NULL;

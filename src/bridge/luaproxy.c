@@ -306,7 +306,13 @@ static PyObject *call_function(PyObject *self, PyObject *const *args, size_t nar
             }
         }
     }
+    ml_greenlet *g = ml_py_current();
+    if (!g) return NULL;
+    Py_ssize_t all = count + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    ml_call here;
+    ml_py_begin_call(g, &here, args + all);
     PyObject *result = call((LuaObject *)self, args, count, kwargs);
+    ml_py_end_call(g, &here);
     Py_XDECREF(kwargs);
     return result;
 }

@@ -15,18 +15,19 @@ enum { SMALL = 12 };
    callee's to use. */
 typedef struct arguments {
     PyObject *small[SMALL];
-    PyObject **all;   /* small, or allocated */
-    Py_ssize_t count; /* of those converted, keyword arguments' values included */
+    PyObject **all; /* small, or allocated */
+    ml_owned owned; /* those converted, keyword arguments' values included */
     Py_ssize_t positional;
     PyObject *names; /* a tuple, or NULL */
 } arguments;
 
 static int reserve(arguments *args, size_t count) {
     args->all = args->small;
-    args->count = args->positional = 0;
+    args->owned = (ml_owned){args->all, 0};
+    args->positional = 0;
     args->names = NULL;
     if (__builtin_expect(count < SMALL, 1)) return 0;
-    args->all = PyMem_Malloc((count + 1) * sizeof *args->all);
+    args->owned.all = args->all = PyMem_Malloc((count + 1) * sizeof *args->all);
     if (args->all) return 0;
     PyErr_NoMemory();
     return -1;
@@ -34,7 +35,7 @@ static int reserve(arguments *args, size_t count) {
 
 static void release(arguments *args) {
     if (!args->all) return;
-    while (args->count > 0) Py_DECREF(args->all[args->count--]);
+    while (args->owned.count > 0) Py_DECREF(args->all[args->owned.count--]);
     if (args->all != args->small) PyMem_Free(args->all);
     Py_XDECREF(args->names);
 }
@@ -63,7 +64,7 @@ static int add_keywords(lua_State *L, ml_world *w, int index, Py_ssize_t size, a
             lua_pop(L, 1);
             return -1;
         }
-        args->all[++args->count] = value;
+        args->all[++args->owned.count] = value;
     }
     return 0;
 }
@@ -86,7 +87,7 @@ static int convert(lua_State *L, ml_world *w, PyObject *self, arguments *args) {
     Py_ssize_t pairs = -1;
     if (type == LUA_TTABLE && ml_is_kw(L, w, top)) pairs = count_pairs(L, top--);
     if (reserve(args, (size_t)top + (pairs > 0 ? (size_t)pairs : 0)) != 0) return -1;
-    if (self) args->all[++args->count] = Py_NewRef(self);
+    if (self) args->all[++args->owned.count] = Py_NewRef(self);
     for (int i = 2; i <= top; i++) {
         type = lua_type(L, i);
         if (type == LUA_TTABLE && ml_is_kw(L, w, i)) {
@@ -95,9 +96,9 @@ static int convert(lua_State *L, ml_world *w, PyObject *self, arguments *args) {
         }
         PyObject *value = ml_typed_to_python(L, w, i, type);
         if (!value) return -1;
-        args->all[++args->count] = value;
+        args->all[++args->owned.count] = value;
     }
-    args->positional = args->count;
+    args->positional = args->owned.count;
     return pairs > 0 ? add_keywords(L, w, top + 1, pairs, args) : 0;
 }
 
@@ -111,6 +112,7 @@ static int call(lua_State *L, ml_world *w, PyObject *callable) {
     ml_lua_leave(&a, L, w);
     if (convert(L, w, NULL, &args) == 0 && ml_allowed(&a, callable, "call", NULL)) {
         size_t count = (size_t)args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET;
+        a.owned = &args.owned;
         result = PyObject_Vectorcall(callable, args.all + 1, count, args.names);
     }
     release(&args);
@@ -163,6 +165,7 @@ static int call_by_name(lua_State *L) {
     ml_lua_leave(&a, L, w);
     if (convert(L, w, o, &args) == 0) {
         size_t count = (size_t)args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET;
+        a.owned = &args.owned;
         result = function ? PyObject_Vectorcall(function, args.all + 1, count, args.names)
                           : PyObject_VectorcallMethod(name, args.all + 1, count, args.names);
     }

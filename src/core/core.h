@@ -185,6 +185,10 @@ size_t ml_stack_size(const ml_greenlet *g);
    signal handlers, too. */
 bool ml_in_place(const ml_greenlet *g);
 
+/* Where the byte at `address`, an address that code on the stack of the suspended `g` knows, is now:
+   if it is on that stack, perhaps copied aside. */
+const void *ml_stack_view(const ml_greenlet *g, const void *address);
+
 /* ML_ECYCLE, ML_EMAIN or ML_ETHREAD if refused. */
 int ml_set_parent(ml_greenlet *g, ml_greenlet *parent);
 

@@ -64,6 +64,12 @@ size_t ml_stack_size(const ml_greenlet *g) {
 
 bool ml_in_place(const ml_greenlet *g) { return !g->lane || g->lane->resident == g; }
 
+const void *ml_stack_view(const ml_greenlet *g, const void *address) {
+    if (ml_in_place(g)) return address;
+    size_t below = (size_t)(g->lane->base - (const char *)address); /* huge: not on the stack */
+    return below <= g->saved_size ? g->saved + g->saved_size - below : address;
+}
+
 ml_thread *ml_greenlet_thread(const ml_greenlet *g) {
     while (g && !g->thread) g = g->parent;
     return g ? g->thread : NULL;

@@ -159,16 +159,23 @@ struct ml_lthread {
 /* registry[&ml_threads_key][light userdata L] = thread L, for each ml_lthread and the service */
 extern const char ml_threads_key;
 
+/* References that a C function owns while it has left Lua: all[1] ... all[count] of an array. */
+typedef struct ml_owned {
+    const void *all;
+    ptrdiff_t count;
+} ml_owned;
+
 /* Where in Lua the current greenlet is: a chain through its C stack, innermost first. */
 typedef struct ml_activation {
     lua_State *L;
     ml_world *world;
     struct ml_activation *previous;
     ml_greenlet *greenlet;
-    const void *border;   /* inside: the CallInfo of L that called the other language, or NULL */
-    void *frame;          /* inside: for the bridge, where the other language was then */
-    unsigned depth;       /* how many activations of this greenlet are below */
-    bool trusted;         /* what runs now decides itself what scripts may do */
+    const ml_owned *owned; /* for the collector of the other language; or NULL */
+    const void *border;    /* inside: the CallInfo of L that called the other language, or NULL */
+    void *frame;           /* inside: for the bridge, where the other language was then */
+    unsigned depth;        /* how many activations of this greenlet are below */
+    bool trusted;          /* what runs now decides itself what scripts may do */
     volatile bool inside; /* Lua runs (again), called by the other language; for signal handlers */
 } ml_activation;
 
@@ -217,6 +224,7 @@ static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
     a->world = w;
     a->greenlet = g;
     a->inside = false;
+    a->owned = NULL;
     a->border = NULL;
     a->previous = g->lua;
     a->depth = a->previous ? a->previous->depth + 1 : 0;

@@ -26,17 +26,18 @@ PyObject *ml_frames_top(struct _PyInterpreterFrame *frame) {
 
 /* Where the values of `f` end that are surely there. A frame that has called a Python function
    says itself how many temporaries it has (Python/ceval.c, _PyFrame_SetStackPointer); of one that
-   has called a C function that is in a register, and only `stack_end` may tell. If it is not among
-   them, there are at least the variables. */
-static PyObject **values_end(iframe *f, PyObject **stack_end) {
+   has called a C function that is in a register, and only `stack_end` or one of `ends` may tell. If none
+   is among them, there are at least the variables. */
+static PyObject **values_end(iframe *f, PyObject **stack_end, PyObject **const *ends) {
     if (f->stacktop >= 0) return f->localsplus + f->stacktop;
     PyObject **variables = f->localsplus + code_of(f)->co_nlocalsplus;
-    bool ours = stack_end >= variables && stack_end <= variables + code_of(f)->co_stacksize;
-    return ours ? stack_end : variables;
+    PyObject **limit = variables + code_of(f)->co_stacksize;
+    while (*ends && (stack_end < variables || stack_end > limit)) stack_end = *ends++;
+    return stack_end >= variables && stack_end <= limit ? stack_end : variables;
 }
 
-int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end, visitproc visit,
-                       void *arg) {
+int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end,
+                       PyObject **const *ends, visitproc visit, void *arg) {
     for (iframe *f = in_heap(frame); f; f = in_heap(f->previous), stack_end = NULL) {
         /* Who holds a frame object can see all that it and the outer frames refer to. */
         if (f->frame_obj && Py_REFCNT(f->frame_obj) > 1) break;
@@ -44,7 +45,7 @@ int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end, 
         Py_VISIT(function_of(f));
         Py_VISIT((PyObject *)code_of(f));
         Py_VISIT(f->f_locals);
-        PyObject **end = values_end(f, stack_end);
+        PyObject **end = values_end(f, stack_end, ends);
         for (PyObject **p = f->localsplus; p < end; p++) Py_VISIT(*p);
     }
     return 0;
@@ -103,6 +104,7 @@ void ml_frames_drop(struct _PyInterpreterFrame *frame, PyObject **stack_end) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     int collecting = PyGC_Disable();
+    PyObject **const unknown = NULL;
     iframe *innermost = in_heap(frame);
     iframe *f = take_apart(innermost);
     if (collecting) PyGC_Enable();
@@ -110,7 +112,7 @@ void ml_frames_drop(struct _PyInterpreterFrame *frame, PyObject **stack_end) {
         next = f->previous;
         PyCodeObject *code = code_of(f);
         /* Temporaries that nobody knows of are leaked, as is all that C frames refer to. */
-        PyObject **end = values_end(f, f == innermost ? stack_end : NULL);
+        PyObject **end = values_end(f, f == innermost ? stack_end : NULL, &unknown);
         for (PyObject **p = f->localsplus; p < end; p++) Py_CLEAR(*p);
         Py_XDECREF(f->frame_obj);
         Py_XDECREF(f->f_locals);

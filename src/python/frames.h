@@ -15,10 +15,11 @@ struct _PyInterpreterFrame;
 PyObject *ml_frames_top(struct _PyInterpreterFrame *frame);
 
 /* Visits what the frames on the data stack own: functions, variables, and temporaries where it is
-   known how many there are. In the innermost frame they are up to `stack_end` if that is among them.
-   Not what a frame object that somebody refers to gives access to. */
-int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end, visitproc visit,
-                       void *arg);
+   known how many there are. In the innermost frame they are up to `stack_end` if that is among them,
+   in each up to one of `ends`, which NULL ends, that is. Not what a frame object that somebody refers
+   to gives access to. */
+int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end,
+                       PyObject **const *ends, visitproc visit, void *arg);
 
 /* Releases what they own, for frames that will never run again. Those whose frame objects somebody else
    refers to move into these, so the caller may free the data stack. Runs arbitrary code, to which

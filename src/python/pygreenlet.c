@@ -7,6 +7,7 @@
 PyObject *ml_PyExc_GreenletExit;
 PyObject *ml_PyExc_GreenletError;
 uint64_t ml_py_switches, ml_py_buried;
+int (*ml_py_traverse_stack)(const ml_greenlet *g, visitproc visit, void *arg);
 
 extern PyMethodDef ml_pyswitch_methods[];
 extern const ml_body ml_py_body;
@@ -103,6 +104,19 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs) {
     return 0;
 }
 
+/* Where the temporaries of frames of a suspended greenlet end, as far as it is known: up to
+   MAX_ENDS - 1, and NULL. */
+enum { MAX_ENDS = 32 };
+
+static void find_ends(const ml_pygreenlet *p, PyObject **ends[MAX_ENDS]) {
+    int count = 0;
+    for (const ml_call *call = p->calls; call && count < MAX_ENDS - 1; call = call->outer) {
+        call = ml_stack_view(&p->core, call);
+        ends[count++] = call->end;
+    }
+    ends[count] = NULL;
+}
+
 static int traverse(PyObject *self, visitproc visit, void *arg) {
     ml_pygreenlet *p = impl(self);
     Py_VISIT(((PyGreenlet *)self)->dict);
@@ -113,7 +127,13 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(p->kwargs);
     Py_VISIT(p->beyond);
     if (p->core.parent) Py_VISIT(ml_py_object(p->core.parent));
-    return ml_top_traverse(&p->top, visit, arg);
+    PyObject **ends[MAX_ENDS] = {NULL};
+    if (ml_py_active(&p->core) && !ml_is_running(&p->core)) {
+        int result = p->core.lua ? ml_py_traverse_stack(&p->core, visit, arg) : 0;
+        if (result != 0) return result;
+        find_ends(p, ends);
+    }
+    return ml_top_traverse(&p->top, ends, visit, arg);
 }
 
 /* Of a suspended greenlet the stack refers to things that cannot be seen: what is reachable from

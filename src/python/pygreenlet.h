@@ -24,9 +24,10 @@ typedef struct ml_pygreenlet {
     PyObject *start;   /* from its preparation on: what the attribute `run` gave ... */
     PyObject *value;   /* ... and what it is called with, as in a parcel */
     PyObject *kwargs;
-    PyObject *beyond; /* while the collector runs: see ml_py_beyond */
-    bool garbage;     /* buried by the collector: others in its cycle refer to it */
-    bool finalized;   /* the collector has found it once */
+    struct ml_call *calls; /* see ml_py_begin_call */
+    PyObject *beyond;      /* while the collector runs: see ml_py_beyond */
+    bool garbage;          /* buried by the collector: others in its cycle refer to it */
+    bool finalized;        /* the collector has found it once */
 } ml_pygreenlet;
 
 extern PyTypeObject ml_PyGreenlet_Type;
@@ -74,6 +75,27 @@ void ml_pygreenlet_end(PyObject *self);
 /* For a room that knows what else a suspended greenlet refers to: while Python's collector runs it
    may put an object here, which owns references to it. */
 static inline PyObject **ml_py_beyond(ml_greenlet *g) { return &((ml_pygreenlet *)g)->beyond; }
+
+/* On the C stack of a greenlet: a call of another language, innermost first. */
+typedef struct ml_call {
+    PyObject **end; /* of the arguments */
+    struct ml_call *outer;
+} ml_call;
+
+/* Who is called by Python with arguments that end at `end`, and calls what may switch, says so: if
+   they are among the temporaries of the frame that calls, these end there, and Python's collector can
+   see them while `g` is suspended. */
+static inline void ml_py_begin_call(ml_greenlet *g, ml_call *call, PyObject *const *end) {
+    ml_pygreenlet *p = (ml_pygreenlet *)g;
+    *call = (ml_call){(PyObject **)end, p->calls};
+    p->calls = call;
+}
+static inline void ml_py_end_call(ml_greenlet *g, const ml_call *call) {
+    ((ml_pygreenlet *)g)->calls = call->outer;
+}
+
+/* What another room puts here: visits what its C frames own on the stack of the suspended `g`. */
+extern int (*ml_py_traverse_stack)(const ml_greenlet *g, visitproc visit, void *arg);
 
 /* Whether Python's collector sees through `g` and may find it to be garbage: it is suspended or was
    not started. */

@@ -20,9 +20,10 @@
                           refers to it. Runs no other code
    ml_top_drop(top)       frees the data stack and references of one that will never run again, also
                           of its frames. May run arbitrary code; allowed more than once
-   ml_top_traverse(top, visit, arg)  the references that a suspended greenlet's top owns, and its
-                          frames own that are not objects of their own. Its stack may be evicted. Of
-                          a running one, nothing
+   ml_top_traverse(top, ends, visit, arg)  the references that a suspended greenlet's top owns, and
+                          its frames own that are not objects of their own. Its stack may be evicted.
+                          Of a running one, nothing. ends: where temporaries of some frames end, ended
+                          by NULL
    ml_top_frame(top)      the innermost complete frame of a suspended greenlet, a new reference;
                           NULL: it has none (also because it runs), or MemoryError
    ml_frame_now(ts)       where the running code is: its innermost frame, good until that ends

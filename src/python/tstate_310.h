@@ -109,16 +109,20 @@ static inline PyObject *ml_top_frame(const ml_top *top) {
 /* Where the values of `f` end that are surely there: its variables, or its temporaries if
    `stack_end` is among them. How many of these there are is not known otherwise, since ceval.c
    keeps that in a register. */
-static inline PyObject **ml_values_end(const PyFrameObject *f, PyObject **stack_end) {
-    PyObject **end = f->f_valuestack + f->f_code->co_stacksize;
-    return stack_end >= f->f_valuestack && stack_end <= end ? stack_end : f->f_valuestack;
+static inline PyObject **ml_values_end(const PyFrameObject *f, PyObject **stack_end,
+                                       PyObject **const *ends) {
+    PyObject **first = f->f_valuestack;
+    PyObject **limit = first + f->f_code->co_stacksize;
+    while (*ends && (stack_end < first || stack_end > limit)) stack_end = *ends++;
+    return stack_end >= first && stack_end <= limit ? stack_end : first;
 }
 
 /* One reference to each frame is the C stack's (Python/ceval.c, _PyEval_Vector), which only then
    lets the collector see it; another the next inner frame's. Until then what it refers to counts as
    the greenlet's, unless there is one more reference: who has that can see all that the frame and
    the outer ones refer to. The frame of a generator is seen, and belongs to that. */
-static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
+static inline int ml_top_traverse(const ml_top *top, PyObject **const *ends, visitproc visit,
+                                  void *arg) {
     Py_VISIT(top->context);
     Py_VISIT(top->exc_state.exc_type);
     Py_VISIT(top->exc_state.exc_value);
@@ -132,7 +136,7 @@ static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg)
         Py_VISIT(f->f_globals);
         Py_VISIT(f->f_locals);
         Py_VISIT(f->f_trace);
-        PyObject **end = ml_values_end(f, stack_end);
+        PyObject **end = ml_values_end(f, stack_end, ends);
         for (PyObject **p = f->f_localsplus; p < end; p++) Py_VISIT(*p);
     }
     return 0;
@@ -142,6 +146,7 @@ static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg)
    C frames and temporaries refer to is leaked. A generator will be executing for ever. */
 static inline void ml_top_drop(ml_top *top) {
     PyFrameObject *f = top->frame;
+    PyObject **const unknown = NULL;
     PyObject **stack_end = top->stack_end;
     top->frame = NULL;
     Py_XINCREF(f);
@@ -149,7 +154,7 @@ static inline void ml_top_drop(ml_top *top) {
         PyFrameObject *back = f->f_back;
         Py_XINCREF(back);
         if (!f->f_gen) {
-            PyObject **end = ml_values_end(f, stack_end);
+            PyObject **end = ml_values_end(f, stack_end, &unknown);
             for (PyObject **p = f->f_valuestack; p < end; p++) Py_CLEAR(*p);
             f->f_state = FRAME_RAISED;
             if (Py_REFCNT(f) > 2 && !PyObject_GC_IsTracked((PyObject *)f)) PyObject_GC_Track(f);

@@ -39,8 +39,9 @@ static inline PyObject *ml_frame_object(void *frame) { return ml_frames_top(fram
 
 static inline PyObject *ml_top_frame(const ml_top *top) { return ml_frames_top(top->frame); }
 
-static inline int ml_top_traverse(const ml_top *top, visitproc visit, void *arg) {
+static inline int ml_top_traverse(const ml_top *top, PyObject **const *ends, visitproc visit,
+                                  void *arg) {
     Py_VISIT(top->context);
     Py_VISIT(top->exc_state.exc_value);
-    return top->frame ? ml_frames_traverse(top->frame, top->stack_end, visit, arg) : 0;
+    return top->frame ? ml_frames_traverse(top->frame, top->stack_end, ends, visit, arg) : 0;
 }
