@@ -540,11 +540,10 @@ describe("what is held is not collected:", function()
             call(give(), check)
         end,
         ["a table that is held"] = function(x, check)
-            local holder = { {} }
-            holder[1].x = x
+            local holder = { { x } }
             x = nil -- luacheck: ignore
             check()
-            holder[1].x = nil
+            return holder and nil
         end,
         ["a key that is held"] = function(x, check)
             local key = {}

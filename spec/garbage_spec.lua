@@ -173,6 +173,26 @@ describe("a finalizer of Python", function()
         Final.finalize = nil
     end)
 
+    it("may give a part of it to a greenlet", function()
+        local kept
+        namespace.other = moonlet.greenlet(function()
+            while true do
+                kept = support.pause()
+            end
+        end)
+        namespace.other:switch()
+        py.exec("Final.finalize = staticmethod(lambda self: other.switch(self.y))", namespace)
+        apart(function()
+            local thing = Final()
+            thing.y = Thing()
+            cycle(thing.y)
+            cycle(thing)[2] = thing.y
+        end)
+        moonlet.collect()
+        assert.equal(kept, kept.x[1])
+        namespace.other = nil
+    end)
+
     it("that uses Lua does not keep what is garbage", function()
         local finalized = 0
         Final.finalize = function(thing)
@@ -561,6 +581,40 @@ describe("a collection", function()
     end)
 end)
 
+describe("a table with weak keys", function()
+    it("holds a value for each of its keys", function()
+        local private = weak()
+        for held = 1, 10 do
+            namespace.keys = py.eval "[]"
+            local seen = setmetatable({}, { __mode = "v" })
+            apart(function()
+                local thing = Thing()
+                local value = { thing }
+                thing.x = value
+                seen[1] = value
+                for i = 1, 10 do
+                    local key = { i }
+                    private[key] = value
+                    thing["x" .. i] = key
+                    if i == held then
+                        namespace.keys:append(key)
+                    end
+                end
+            end)
+            moonlet.collect()
+            collectgarbage()
+            local key = namespace.keys[0]
+            assert.equal(seen[1], private[key])
+            assert.equal(seen[1], seen[1][1].x)
+            key = nil -- luacheck: ignore
+            namespace.keys = nil
+            moonlet.collect()
+            collectgarbage()
+            assert.is_nil(seen[1])
+        end
+    end)
+end)
+
 describe("what is reachable", function()
     -- Random graphs of objects of both languages: what is not reachable from what is held goes, all
     -- else stays.
@@ -704,7 +758,7 @@ describe("what is reachable", function()
                 for graph = 1, 100 do
                     local some = make(graph, seen, expected)
                     if graph % 2 == 0 then
-                        held[graph] = some
+                        table.insert(held, some)
                     else
                         for _, value in ipairs(some) do
                             python:append(value)
@@ -717,11 +771,11 @@ describe("what is reachable", function()
                 collectgarbage()
                 compare(expected, seen)
             end
-            held, python, expected = {}, nil, {} -- luacheck: ignore
+            assert.equal(50, #held)
+            held, python = nil, nil -- luacheck: ignore
             moonlet.collect()
             collectgarbage()
-            compare(expected, seen)
-            assert.is_nil(next(held))
+            compare({}, seen)
         end)
     end
 end)

@@ -36,8 +36,9 @@ typedef struct ml_shadow {
     PyObject *edges[1];
 } shadow;
 
-static ml_objects *worlds;   /* all, linked */
-static bool forced;          /* the next full collection is to be joint, whatever it costs */
+static ml_objects *worlds; /* all, linked */
+static bool forced;        /* the next full collection is to be joint, whatever it costs */
+static bool deferring;
 static PyObject *gc_collect; /* gc.collect */
 
 /* ----------------------------------------------------------------------------------- shadows */
@@ -200,8 +201,8 @@ static void track(const ml_objects *o) {
 /* Takes everything apart again. Runs no code of others. */
 static void detach_shadows(ml_objects *o) {
     for (size_t i = 0; o->slots && i <= o->mask; i++) {
-        if (!o->slots[i] || !o->slots[i]->shadow) continue;
-        PyObject_GC_UnTrack(o->slots[i]);
+        if (!o->slots[i]) continue;
+        PyObject_GC_UnTrack(o->slots[i]); /* also if its shadow was cleared */
         Py_CLEAR(o->slots[i]->shadow);
     }
     for (const ml_lthread *t = o->world->busy; t; t = t->next) {
@@ -419,7 +420,7 @@ static void collect_now(void *argument) {
     ml_world *w = argument;
     ml_objects *o = w->objects;
     o->requested = false;
-    if (can_collect(o) && !is_stopped(w)) {
+    if (can_collect(o) && !deferring && !is_stopped(w)) {
         collect_python();
         if (o->again) collect_python();
     } else if (w->held >= w->held_limit) {
@@ -433,7 +434,9 @@ void ml_collect_request(ml_world *w) {
     if (o->requested || o->active) return;
     o->requested = true;
     ml_world_retain(w);
+    deferring = true; /* it is called at once if there is no memory to defer it */
     ml_world_defer(w, collect_now, w);
+    deferring = false;
 }
 
 static bool can_collect_any(void) {
