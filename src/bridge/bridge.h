@@ -267,7 +267,7 @@ void ml_limits_close(ml_world *w);
 /* What Python has of a Lua state: w->objects. */
 struct ml_objects {
     ml_world *world;
-    LuaObject **slots; /* the live proxies; see luaobject.c */
+    LuaObject **slots; /* the live proxies; see luaidentity.c */
     size_t mask;
     size_t count;
     int *free_anchors; /* refs in the registry that hold nothing */

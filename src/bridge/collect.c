@@ -437,6 +437,7 @@ void ml_collect_request(ml_world *w) {
     deferring = true; /* it is called at once if there is no memory to defer it */
     ml_world_defer(w, collect_now, w);
     deferring = false;
+    w->hurry = w->deferred_count > 0;
 }
 
 static bool can_collect_any(void) {
