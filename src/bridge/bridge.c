@@ -128,6 +128,9 @@ const ml_lua_bridge ml_bridge = {
     .close = close_world,
     .crowded = ml_collect_request,
     .free_objects = ml_objects_free,
+    .owner = ml_threads_owner,
+    .look = ml_threads_look,
+    .turn = ml_threads_turn,
     .index = ml_pyproxy_index,
     .newindex = ml_pyproxy_newindex,
 };
@@ -286,7 +289,7 @@ static struct PyModuleDef definition = {
 PyObject *ml_PyInit_moonlet(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
-    if (ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
+    if (ml_threads_init() != 0 || ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
         ml_luastring_init(module) != 0 || ml_luamodule_init(module) != 0 ||
         ml_collect_init() != 0 ||
         PyModule_AddStringConstant(module, "__version__", MOONLET_VERSION) != 0) {

@@ -322,6 +322,15 @@ void ml_collect_forget(ml_objects *o);
 
 /* moonlet.collect, into the table on top. May raise. */
 void ml_collect_register(lua_State *L, ml_world *w);
+/* ------------------------------------------------------------------- threads: those of Python */
+
+/* Once, before the first world is opened. 0, or -1 with an exception. */
+int ml_threads_init(void);
+
+/* See `owner`, `look` and `turn` of ml_lua_bridge. */
+void *ml_threads_owner(ml_ticks *t, const void **others);
+int ml_threads_look(const void *owner);
+void ml_threads_turn(lua_State *L, ml_world *w);
 
 /* ---------------------------------------------------------------------------- the Lua module */
 

@@ -58,6 +58,7 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
     ml_push_handler(L, w);
     lua_insert(L, 1);
     int count = receive(L, w, parcel, true);
+    ml_lua_resumed(w);
     bool failed = parcel->error || lua_pcall(L, count, LUA_MULTRET, 1) != LUA_OK;
     g->lua = NULL;
     *parcel = pack(L, w, failed ? 1 : lua_gettop(L) - 1);
@@ -114,6 +115,7 @@ static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parce
     check_may_leave(L, w);
     if (w->deferred_count) ml_world_drain(w);
     int result = ml_switch(g, parcel);
+    ml_lua_resumed(w);
     if (__builtin_expect(result != 0, 0)) {
         parcel->kind = NULL;
         if (result == ML_ELANGUAGE) {
