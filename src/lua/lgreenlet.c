@@ -109,11 +109,19 @@ static void check_may_leave(lua_State *L, const ml_world *w) {
     }
 }
 
+static void run_posted(lua_State *L, ml_world *w) {
+    ml_activation a;
+    ml_activate(&a, L, w);
+    ml_world_run_posted(w);
+    ml_lua_return(&a);
+}
+
 /* Switches to `g` with a parcel of L's topmost values. */
 static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parcel) {
     if (w->closed) return luaL_error(L, "the Lua state is closed");
     check_may_leave(L, w);
     if (w->deferred_count) ml_world_drain(w);
+    if (ml_has_posted(w)) run_posted(L, w);
     int result = ml_switch(g, parcel);
     ml_lua_resumed(w);
     if (__builtin_expect(result != 0, 0)) {

@@ -56,12 +56,13 @@ static void stop(ml_ticks *t) {
 static void tick(ml_ticks *t) {
     int seen = t->bridge->look(t->owner);
     if (!(seen & ML_RUNS)) return;
-    if (seen & ML_WANTED) {
-        for (ml_world *w = t->worlds; w; w = w->next_ticking) ml_reach_round(w);
-    } else if (seen & ML_ALONE) {
-        stop(t);
+    bool idle = !(seen & ML_WANTED);
+    for (ml_world *w = t->worlds; w; w = w->next_ticking) {
+        if (!(seen & ML_WANTED) && !ml_has_posted(w)) continue;
+        idle = false;
+        ml_reach_round(w);
     }
-    if (!t->worlds) stop(t);
+    if (!t->worlds || (idle && seen & ML_ALONE)) stop(t);
 }
 
 static void pass(int signum, siginfo_t *info, void *context) {

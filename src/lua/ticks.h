@@ -1,12 +1,14 @@
 /* Turns for others while Lua runs: a clock for each OS thread that has a world.
 
    While it is on, the thread gets a signal every few milliseconds of its own processor time.
-   The handler looks whether the other language wants something; if so, the Lua code that runs
-   is reached (reach.h). Where nobody wants anything, nothing happens to it.
+   The handler looks whether the other language wants something, or something was posted; if so,
+   the Lua code that runs is reached (reach.h). Where nobody wants anything, nothing happens to
+   it.
 
-   The clock is on while the other language has several threads. It counts processor time, so
-   that a thread that waits gets no signals: a system call that is about to wait when one comes
-   is the only one that it can interrupt, and SA_RESTART lets most of these go on.
+   The clock is on while the other language has several threads, and until what was posted by
+   the thread itself is done. It counts processor time, so that a thread that waits gets no
+   signals: a system call that is about to wait when one comes is the only one that it can
+   interrupt, and SA_RESTART lets most of these go on.
 
    The signal is SIGURG, which is ignored by default, so it does no harm where the handler has
    been taken away; and by debuggers. A handler that is there when the clock starts gets all

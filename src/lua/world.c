@@ -47,6 +47,12 @@ ml_world *ml_world_here(bool *several) {
     return *several ? NULL : found;
 }
 
+ml_world *ml_world_first(void) {
+    ml_world *w = open_worlds;
+    while (w && w->next) w = w->next;
+    return w;
+}
+
 /* ------------------------------------------------------------------------- open and close */
 
 static int collect_world(lua_State *L) {
@@ -194,6 +200,7 @@ void ml_world_close(ml_world *w) {
         w->idle = t->next;
         free(t);
     }
+    ml_world_discard_posted(w);
     ml_world_drain(w);
 }
 
@@ -229,6 +236,7 @@ void ml_world_drain(ml_world *w) {
 void ml_world_tidy(ml_world *w) {
     w->bridge->forget_error(w);
     ml_world_drain(w);
+    if (ml_has_posted(w)) ml_world_run_posted(w);
 }
 
 ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {
