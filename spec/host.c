@@ -8,6 +8,9 @@
 #include <lualib.h>
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,6 +313,99 @@ static void call_python(const char *name) {
     function();
 }
 
+/* Two threads, each with a Lua state that works without Python, take turns. */
+
+static _Atomic(const char *) last_worker;
+static atomic_int changes;
+static atomic_bool second_is_there;
+
+/* In Lua: the state `name` works. How often it was another one before. */
+static int works(lua_State *L) {
+    const char *name = lua_tostring(L, 1);
+    const char *last = last_worker;
+    if (!last || *last != *name) changes++;
+    last_worker = *name == 'a' ? "a" : "b";
+    lua_pushinteger(L, changes);
+    return 1;
+}
+
+static int is_there(lua_State *L) {
+    lua_pushboolean(L, second_is_there);
+    return 1;
+}
+
+static void work(const char *name) {
+    lua_State *L = new_state(NULL);
+    lua_pushstring(L, name);
+    lua_setglobal(L, "name");
+    lua_register(L, "works", works);
+    lua_register(L, "is_there", is_there);
+    run(L, "while not is_there() do py.eval 'None' end "
+           "coroutine.wrap(function() repeat for _ = 1, 100000 do end until works(name) >= 10 "
+           "end)() print 'done'");
+    lua_close(L);
+}
+
+static void *work_second(void *nothing) {
+    void *address = dlsym(RTLD_DEFAULT, "PyGILState_Ensure");
+    int (*ensure)(void);
+    memcpy(&ensure, &address, sizeof ensure);
+    address = dlsym(RTLD_DEFAULT, "PyGILState_Release");
+    void (*release)(int);
+    memcpy(&release, &address, sizeof release);
+    int state = ensure();
+    second_is_there = true;
+    work("b");
+    release(state);
+    return nothing;
+}
+
+static int two_threads(void) {
+    lua_State *L = new_state(NULL); /* starts Python */
+    pthread_t second;
+    if (pthread_create(&second, NULL, work_second, NULL) != 0) return 1;
+    work("a");
+    void *address = dlsym(RTLD_DEFAULT, "PyEval_SaveThread");
+    void *(*save)(void);
+    memcpy(&save, &address, sizeof save);
+    address = dlsym(RTLD_DEFAULT, "PyEval_RestoreThread");
+    void (*restore)(void *);
+    memcpy(&restore, &address, sizeof restore);
+    void *thread = save();
+    pthread_join(second, NULL);
+    restore(thread);
+    lua_close(L);
+    moonlet_finish();
+    return 0;
+}
+
+/* The host runs its script in a coroutine, whose loops give turns to Python's threads. */
+static int script_in_coroutine(void) {
+    static const char code[] =
+        "local py = require('moonlet').python "
+        "py.exec('import threading\\ncount = 0\\n'"
+        "  .. 'def body():\\n global count\\n while True: count += 1\\n'"
+        "  .. 'def start(): threading.Thread(target=body, daemon=True).start()') "
+        "local main = py.import '__main__' main.start() "
+        "local seen, turns = main.count, 0 "
+        "while turns < 3 do for _ = 1, 10000000 do end "
+        "  if main.count > seen then turns = turns + 1 end seen = main.count end "
+        "print 'done'";
+    lua_State *L = luaL_newstate();
+    luaL_openlibs(L);
+    lua_State *script = lua_newthread(L);
+    luaL_requiref(script, "moonlet", luaopen_moonlet, 0);
+    lua_settop(script, 0);
+    int results;
+    if (luaL_loadstring(script, code) != LUA_OK || lua_resume(script, L, 0, &results) != LUA_OK) {
+        printf("error: %s\n", luaL_tolstring(script, -1, NULL));
+    }
+    fflush(stdout);
+    lua_close(L);
+    moonlet_finish();
+    return 0;
+}
+
 /* Python runs already. */
 static int attach(void) {
     call_python("Py_Initialize");
@@ -397,6 +493,8 @@ int main(int argc, char **argv) {
         {"strings_copied", strings_copied},
         {"buffer_held", buffer_held},
         {"two_states", two_states},
+        {"two_threads", two_threads},
+        {"script_in_coroutine", script_in_coroutine},
         {"many_states", many_states},
         {"stubborn", stubborn},
         {"collect_stack", collect_stack},

@@ -233,6 +233,14 @@ no Lua state runs in this thread
 ]])
     end)
 
+    it("may have states in several threads, which take turns", function()
+        scenario("two_threads", "done\ndone\n")
+    end)
+
+    it("may run its script in a coroutine, whose loops give turns", function()
+        scenario("script_in_coroutine", "done\n")
+    end)
+
     it("may open and close many states", function()
         scenario("many_states", "done\n")
     end)

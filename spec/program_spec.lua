@@ -296,6 +296,18 @@ describe("Ctrl-C stops", function()
         ready()
         moonlet.greenlet(py.eval "lambda: [0 for _ in iter(int, 1)]"):switch()
     ]])
+    stops("a loop in a coroutine", [[
+        coroutine.wrap(function() ready() while true do end end)()
+    ]])
+    stops("a loop in a coroutine of a coroutine of a greenlet", [[
+        local f = coroutine.wrap(function() ready() while true do math.abs(1) end end)
+        moonlet.greenlet(function() assert(coroutine.resume(coroutine.create(f))) end):switch()
+    ]])
+    stops("what moonlet.call_soon_threadsafe calls, and what goes on then", [[
+        moonlet.call_soon_threadsafe(function() ready() while true do end end)
+        py.eval "None"
+        while true do end
+    ]])
     stops("a Lua loop that Python called", [[
         py.eval "lambda f: f()" (function() ready() while true do end end)
     ]])

@@ -53,6 +53,47 @@ function support.drain(g, ...)
     return all
 end
 
+local threads
+
+--- What another thread of Python made of f(...): its result, or its error as text.
+function support.in_thread(f, ...)
+    threads = threads or support.python [[
+        import threading
+        def run(f, *args):
+            result = []
+            def body():
+                try:
+                    result.append(f(*args))
+                except BaseException as e:
+                    result.append(type(e).__name__ + ": " + str(e))
+            t = threading.Thread(target=body)
+            t.start()
+            t.join()
+            return result[0]
+    ]]
+    return threads.run(f, ...)
+end
+
+--- Steps of Lua without Python, some milliseconds of them.
+function support.work()
+    local x = 0
+    for i = 1, 1000000 do
+        x = x + i
+    end
+    return x
+end
+
+--- Works, or does `step`, until `done()`; an error if that never happens.
+function support.work_until(done, step)
+    for _ = 1, 100000 do
+        if done() then
+            return
+        end
+        (step or support.work)()
+    end
+    error "it does not happen"
+end
+
 --- What is resident in memory now, in KiB.
 function support.resident()
     for line in io.lines "/proc/self/status" do

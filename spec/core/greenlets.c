@@ -365,6 +365,25 @@ static void a_suspended_stack_has_a_size(void) {
     host_release(g);
 }
 
+static void a_thread_can_be_kept_from_switching(void) {
+    static const char reason[] = "not now";
+    ml_greenlet *g = host_new(main_greenlet, echo, NULL);
+    ml_greenlet *buried = host_new(main_greenlet, echo, NULL);
+    CHECK(host_switch(g, 1) == 1 && host_switch(buried, 1) == 1);
+    CHECK(ml_bar(reason) == NULL && ml_barred() == reason);
+    ml_parcel parcel = host_value(2);
+    CHECK(ml_switch(g, &parcel) == ML_EBARRED && ml_error_text(ML_EBARRED) == reason);
+    ml_bury(buried);
+    ml_tidy();
+    CHECK(ml_switch(g, &parcel) == ML_EBARRED);
+    CHECK(buried->state == ML_ACTIVE);
+    CHECK(ml_bar(NULL) == reason && !ml_barred());
+    CHECK(ml_switch(g, &parcel) == 0 && host_open(&parcel) == 2);
+    CHECK(host_greenlets() == 2); /* g and main: the other one has been killed */
+    host_switch(g, 0);
+    host_release(g);
+}
+
 int main(void) {
     host_install();
     CHECK(!ml_this_thread_or_null());
@@ -383,6 +402,7 @@ int main(void) {
     code_that_runs_before_a_start_may_do_anything();
     a_tracer_sees_every_arrival();
     a_suspended_stack_has_a_size();
+    a_thread_can_be_kept_from_switching();
     a_switch_to_a_resident_copies_nothing();
     the_lane_of_the_latest_to_finish_is_used_next();
     the_dead_hold_no_memory();

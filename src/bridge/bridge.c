@@ -128,6 +128,9 @@ const ml_lua_bridge ml_bridge = {
     .close = close_world,
     .crowded = ml_collect_request,
     .free_objects = ml_objects_free,
+    .owner = ml_threads_owner,
+    .look = ml_threads_look,
+    .turn = ml_threads_turn,
     .index = ml_pyproxy_index,
     .newindex = ml_pyproxy_newindex,
 };
@@ -170,6 +173,7 @@ static int import_parcel(ml_parcel *parcel) {
 /* Inside a Lua finalizer the collector stands still, and would while its stack is left. */
 static bool may_switch(const ml_greenlet *current) {
     const ml_activation *a = current->lua;
+    if (ml_barred()) return false;
     return !a || a->world->closed || a->world->closing || lua_gc(a->L, LUA_GCISRUNNING) != -1;
 }
 
@@ -220,6 +224,7 @@ void ml_bridge_open(lua_State *L) {
     ml_traceback_register(L, w);
     ml_copy_register_table(L, w);
     ml_collect_register(L, w);
+    ml_threads_register(L, w);
     ml_python_module(L, w);
     lua_setfield(L, -2, "python");
     ml_to_lua(L, w, ml_PyExc_GreenletExit);
@@ -271,6 +276,13 @@ static PyMethodDef functions[] = {
      "collect()\n--\n\n"
      "Collects garbage of Python and Lua together. Returns the number of unreachable objects that\n"
      "Python's collector has found, as gc.collect() does; 0 while a collection runs."},
+    {"call_soon_threadsafe", (PyCFunction)(void (*)(void))ml_call_soon_threadsafe, METH_FASTCALL,
+     "call_soon_threadsafe(f, *args)\n\n"
+     "Leave the call f(*args) to the thread that runs Lua: that of the Lua state of f, or for\n"
+     "other callables that of the oldest one. May be called by any thread. Calls are made in\n"
+     "their order, when Lua next leaves for Python or switches, or between two of its steps;\n"
+     "they cannot switch to other greenlets. Errors go to sys.unraisablehook. What is left when\n"
+     "the Lua state is closed is dropped."},
     {"install", install, METH_NOARGS, "install()\n--\n\nNothing: greenlet is moonlet's here."},
     {NULL, NULL, 0, NULL},
 };
@@ -286,7 +298,7 @@ static struct PyModuleDef definition = {
 PyObject *ml_PyInit_moonlet(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
-    if (ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
+    if (ml_threads_init() != 0 || ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
         ml_luastring_init(module) != 0 || ml_luamodule_init(module) != 0 ||
         ml_collect_init() != 0 ||
         PyModule_AddStringConstant(module, "__version__", MOONLET_VERSION) != 0) {

@@ -322,6 +322,31 @@ void ml_collect_forget(ml_objects *o);
 
 /* moonlet.collect, into the table on top. May raise. */
 void ml_collect_register(lua_State *L, ml_world *w);
+/* ------------------------------------------------------------------- threads: those of Python */
+
+/* moonlet.call_soon_threadsafe(f, *args) in Python, from any thread: leaves the call f(*args) to the
+   thread of a Lua state, which is that of `f` if that is a Lua value, else the oldest one that is
+   open. METH_FASTCALL.
+
+   Calls are made in the order in which they came, each once, in whatever greenlet runs, as a signal
+   handler would be: when Lua next leaves for Python or switches, or between two of its steps. They
+   cannot switch to other greenlets. Their results are dropped; errors go to sys.unraisablehook.
+   When the state closes, what is left is dropped.
+
+   Returns None. TypeError: `f` is not callable; RuntimeError: its state is closed, there is none. */
+PyObject *ml_call_soon_threadsafe(PyObject *module, PyObject *const *args, Py_ssize_t count);
+
+/* Adds moonlet.call_soon_threadsafe(f, ...), the same in Lua for its own state, to the table on top.
+   May raise. */
+void ml_threads_register(lua_State *L, ml_world *w);
+
+/* Once, before the first world is opened. 0, or -1 with an exception. */
+int ml_threads_init(void);
+
+/* See `owner`, `look` and `turn` of ml_lua_bridge. */
+void *ml_threads_owner(ml_ticks *t, const void **others);
+int ml_threads_look(const void *owner);
+void ml_threads_turn(lua_State *L, ml_world *w);
 
 /* ---------------------------------------------------------------------------- the Lua module */
 

@@ -59,6 +59,7 @@ int ml_pcall(const ml_entry *e, int arguments, int results) {
         a->frame = ml_frame_now(ml_tstate());
         a->inside = true;
     }
+    ml_lua_resumed(e->world);
     int status = lua_pcall(L, arguments, results, e->top + 1);
     if (a) {
         a->inside = inside;

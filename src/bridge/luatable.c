@@ -245,7 +245,8 @@ static int do_describe(lua_State *L) {
 
 PyObject *ml_luatable_repr(PyObject *self) {
     PyObject *plain = ml_LuaObject_Type.tp_repr(self);
-    if (!plain || ((LuaObject *)self)->world->closed) return plain;
+    const ml_world *w = ((LuaObject *)self)->world;
+    if (!plain || w->closed || ml_this_thread_or_null() != w->thread) return plain;
     ml_task task = {.self = (LuaObject *)self};
     PyObject *entries = ml_perform(do_describe, &task);
     PyObject *comma = entries ? PyUnicode_FromString(", ") : NULL;

@@ -75,6 +75,11 @@ static void inject(lua_State *co, lua_Debug *ar) {
     (void)ar;
     lua_rawgetp(co, LUA_REGISTRYINDEX, key_of(co));
     injection *i = lua_touserdata(co, -1);
+    if (!i) { /* it is over, but another hook has put this one back */
+        lua_pop(co, 1);
+        lua_sethook(co, NULL, 0, 0);
+        return;
+    }
     finish_injection(co, i);
     lua_pushvalue(i->from, -1);
     lua_xmove(i->from, co, 1);
@@ -130,6 +135,7 @@ static void push_error(lua_State *L, const resumption *r) {
 static int do_resume(lua_State *L) {
     resumption *r = lua_touserdata(L, 1);
     lua_State *co = push_thread(L, r->self);
+    lua_copy(L, -1, 1); /* the first argument: by that it is found (reach.h) */
     int status = status_of(r->world, co);
     if (status == RUNNING || status == NORMAL) {
         return luaL_error(L, "cannot resume non-suspended coroutine");

@@ -28,6 +28,7 @@ enum {
     ML_ECYCLE = -5,    /* the parent is a descendant of the greenlet */
     ML_EMAIN = -6,     /* a main greenlet has no parent */
     ML_ELANGUAGE = -7, /* a hook failed and has set its language's error */
+    ML_EBARRED = -8,   /* the thread must not switch now: see ml_bar */
 };
 
 /* The text for a code above, without a final stop; never NULL. */
@@ -210,8 +211,15 @@ void ml_discard(ml_parcel *parcel);
    one reference. Callable from every thread. */
 void ml_bury(ml_greenlet *g);
 
-/* Kills what is queued for the calling thread. Switches, and may run arbitrary code. */
+/* Kills what is queued for the calling thread, if it may switch. Switches, and may run arbitrary code. */
 void ml_tidy(void);
+
+/* With a text (static), until it is called with what it returned, no greenlet of the calling thread
+   can be switched to: ml_switch fails with ML_EBARRED, for which ml_error_text is that text, and
+   what was buried waits. NULL allows it. Returns what was in force before. */
+const char *ml_bar(const char *reason);
+/* What is in force. */
+const char *ml_barred(void);
 
 /* Settings, process-wide. The lane limit is at first what MOONLET_LANES in the environment says,
    else the default. */

@@ -13,6 +13,7 @@ const char *ml_error_text(int code) {
         case ML_EORPHAN: return "cannot switch to a garbage collected greenlet";
         case ML_ECYCLE: return "cyclic parent chain";
         case ML_EMAIN: return "cannot set the parent of a main greenlet";
+        case ML_EBARRED: return ml_barred() ? ml_barred() : "cannot switch now";
         default: return "unknown error";
     }
 }
@@ -286,6 +287,7 @@ static int prepare(const ml_greenlet *heir, ml_greenlet *to, bool *changed) {
 /* Everything about a switch that is not the common case: finds who is really meant, in `*target`,
    and starts it if it is new (then `*started`). */
 static int resolve(ml_thread *t, ml_greenlet **target, bool *started) {
+    if (t->barred) return ML_EBARRED;
     if (atomic_load(&t->graveyard)) ml_thread_drain(t);
     for (;;) {
         ml_greenlet *to = living(*target);
@@ -316,7 +318,7 @@ int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
     ml_greenlet *to = target;
     bool started = false;
     int result;
-    if (__builtin_expect(to->state != ML_ACTIVE || to->thread != t ||
+    if (__builtin_expect(to->state != ML_ACTIVE || to->thread != t || t->barred ||
                              atomic_load_explicit(&t->graveyard, memory_order_relaxed),
                          0)) {
         result = resolve(t, &to, &started);

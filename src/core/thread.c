@@ -64,8 +64,18 @@ void ml_thread_drain(ml_thread *t) {
 
 void ml_tidy(void) {
     ml_thread *t = ml_this_thread;
-    if (t && atomic_load(&t->graveyard)) ml_thread_drain(t);
+    if (t && !t->barred && atomic_load(&t->graveyard)) ml_thread_drain(t);
 }
+
+const char *ml_bar(const char *reason) {
+    ml_thread *t = ml_this_thread;
+    if (!t) return NULL;
+    const char *before = t->barred;
+    t->barred = reason;
+    return before;
+}
+
+const char *ml_barred(void) { return ml_this_thread ? ml_this_thread->barred : NULL; }
 
 void ml_thread_exit(ml_thread *t) {
     if (t->exited) return;

@@ -17,6 +17,7 @@ struct ml_thread {
     ml_greenlet *origin;              /* who made the switch in flight */
     ml_greenlet *main;
     void *tracer;
+    const char *barred; /* why nobody may be switched to, or NULL */
     ml_lanes lanes;
 
     /* Copying runs here when it replaces the bytes its caller stands on. */

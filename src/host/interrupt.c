@@ -1,6 +1,8 @@
 #define _GNU_SOURCE /* sigaction, SA_NODEFER */
 #include "interrupt.h"
 #include "../bridge/bridge.h"
+#include "../lua/reach.h"
+#include "../lua/ticks.h"
 #include "../python/embed.h"
 
 #include <signal.h>
@@ -8,6 +10,7 @@
 static lua_State *volatile watched;
 static volatile sig_atomic_t idle;  /* it came while nothing was watched */
 static volatile sig_atomic_t armed; /* hooks are set and none has been called yet */
+static volatile unsigned reached;   /* ml_reach_count() then */
 
 /* Runs in Lua soon after the signal: hooks are called between instructions. */
 static void stop(lua_State *L, lua_Debug *ar) {
@@ -29,10 +32,11 @@ static void set_hook(lua_State *L) {
 }
 
 /* Interrupts both languages where they may be running: Python by its own way, Lua by a hook in
-   the watched thread, those of the current greenlet and where it left Lua. Other coroutines have
-   hooks of their own that cannot be reached: a loop in one goes on, as under `lua`, and as there
-   the second SIGINT ends the program. Activations are on the greenlet's stack, which may be on its
-   way to its place just now: then its Lua threads have to do. */
+   the watched thread, those of the current greenlet and where it left Lua. In another coroutine it
+   takes a few ticks to reach the code that runs. Where that takes no hooks the second SIGINT ends
+   the program, as under `lua`; and a loop in a coroutine before Python has started. Activations are
+   on the greenlet's stack, which may be on its way to its place just now: then its Lua threads
+   have to do. */
 static void handle(int signum) {
     lua_State *L = watched;
     if (!L) {
@@ -42,13 +46,17 @@ static void handle(int signum) {
     const ml_greenlet *g = ml_py_started() && ml_this_thread_or_null() ? ml_current() : NULL;
     const ml_activation *a = g && ml_in_place(g) ? g->lua : NULL;
     bool in_lua = !a || a->inside;
-    if (armed && in_lua) {
+    if (armed && in_lua && ml_reach_count() == reached) {
         signal(signum, SIG_DFL);
         raise(signum);
         return;
     }
-    if (ml_py_started()) PyErr_SetInterruptEx(signum);
+    if (ml_py_started()) {
+        PyErr_SetInterruptEx(signum);
+        ml_ticks_urge();
+    }
     armed = in_lua;
+    reached = ml_reach_count();
     set_hook(L);
     if (!g) return;
     for (const ml_lthread *t = g->lua_threads; t; t = t->same_greenlet) set_hook(t->L);
@@ -56,6 +64,8 @@ static void handle(int signum) {
 }
 
 void ml_interrupt_install(void) {
+    ml_reach_pass(stop);
+    ml_ticks_prepare();
     struct sigaction action = {.sa_handler = handle, .sa_flags = SA_NODEFER};
     sigaction(SIGINT, &action, NULL);
 }

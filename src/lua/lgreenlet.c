@@ -58,6 +58,7 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
     ml_push_handler(L, w);
     lua_insert(L, 1);
     int count = receive(L, w, parcel, true);
+    ml_lua_resumed(w);
     bool failed = parcel->error || lua_pcall(L, count, LUA_MULTRET, 1) != LUA_OK;
     g->lua = NULL;
     *parcel = pack(L, w, failed ? 1 : lua_gettop(L) - 1);
@@ -108,12 +109,21 @@ static void check_may_leave(lua_State *L, const ml_world *w) {
     }
 }
 
+static void run_posted(lua_State *L, ml_world *w) {
+    ml_activation a;
+    ml_activate(&a, L, w);
+    ml_world_run_posted(w);
+    ml_lua_return(&a);
+}
+
 /* Switches to `g` with a parcel of L's topmost values. */
 static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parcel) {
     if (w->closed) return luaL_error(L, "the Lua state is closed");
     check_may_leave(L, w);
     if (w->deferred_count) ml_world_drain(w);
+    if (ml_has_posted(w)) run_posted(L, w);
     int result = ml_switch(g, parcel);
+    ml_lua_resumed(w);
     if (__builtin_expect(result != 0, 0)) {
         parcel->kind = NULL;
         if (result == ML_ELANGUAGE) {

@@ -1,4 +1,5 @@
-#include "world.h"
+#include "reach.h"
+#include "ticks.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,12 @@ ml_world *ml_world_here(bool *several) {
         found = w;
     }
     return *several ? NULL : found;
+}
+
+ml_world *ml_world_first(void) {
+    ml_world *w = open_worlds;
+    while (w && w->next) w = w->next;
+    return w;
 }
 
 /* ------------------------------------------------------------------------- open and close */
@@ -113,6 +120,8 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     lua_pushlightuserdata(L, w);
     lua_pushcclosure(L, bridge->handler, 1);
     w->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    ml_reach_open(L, w);
+    ml_ticks_open(w);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &world_key); /* last: a world that is found is complete */
     static uint64_t last_id;
     w->id = ++last_id;
@@ -133,6 +142,7 @@ void ml_world_release(ml_world *w) {
     if (--w->users) return;
     w->bridge->free_objects(w);
     free(w->deferred);
+    free(w->reach);
     free(w);
 }
 
@@ -176,9 +186,12 @@ static void end_greenlets(ml_world *w) {
 void ml_world_close(ml_world *w) {
     if (w->closed || w->closing) return;
     ml_lua_touch(w);
+    const char *barred = ml_bar(NULL);
     if (ml_this_thread_or_null() == w->thread) end_greenlets(w);
+    ml_bar(barred);
     w->bridge->forget_error(w);
     w->bridge->close(w);
+    ml_ticks_close(w);
     w->closed = true;
     unlist(w);
     while (w->busy) ml_lua_forget(w->busy->greenlet);
@@ -187,6 +200,7 @@ void ml_world_close(ml_world *w) {
         w->idle = t->next;
         free(t);
     }
+    ml_world_discard_posted(w);
     ml_world_drain(w);
 }
 
@@ -222,6 +236,7 @@ void ml_world_drain(ml_world *w) {
 void ml_world_tidy(ml_world *w) {
     w->bridge->forget_error(w);
     ml_world_drain(w);
+    if (ml_has_posted(w)) ml_world_run_posted(w);
 }
 
 ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {

@@ -12,10 +12,21 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdatomic.h>
+#include <string.h>
 
 typedef struct ml_world ml_world;
 typedef struct ml_lthread ml_lthread;
 typedef struct ml_objects ml_objects;
+typedef struct ml_posted ml_posted;
+typedef struct ml_reach ml_reach;
+typedef struct ml_ticks ml_ticks;
+
+/* What a look at the calling thread, from a signal handler of its own, shows. */
+enum {
+    ML_RUNS = 1,   /* it has the lock that Lua runs under */
+    ML_WANTED = 2, /* the other language wants to run here, or in another thread */
+    ML_ALONE = 4,  /* there is no other thread */
+};
 
 /* What the bridge puts in, so that this room need not know the other language. */
 typedef struct ml_lua_bridge {
@@ -48,6 +59,15 @@ typedef struct ml_lua_bridge {
     void (*crowded)(ml_world *w);
     /* The last user of the world has gone: frees w->objects. */
     void (*free_objects)(ml_world *w);
+    /* The calling thread, as the other language knows it; and where there is a pointer (not to be
+       followed) that is NULL unless other threads have come since. Until ml_ticks_end(t), which
+       will be called, both are valid. NULL: no memory. */
+    void *(*owner)(ml_ticks *t, const void **others);
+    /* What `owner` is doing. Called by signal handlers of that thread only. */
+    int (*look)(const void *owner);
+    /* Called between two steps of the code that `L` runs, by a hook, soon after something was
+       wanted or posted: sees to that. May raise a Lua error. */
+    void (*turn)(lua_State *L, ml_world *w);
     /* Attribute access for what lgreenlet does not know; as metamethods. */
     lua_CFunction index;
     lua_CFunction newindex;
@@ -76,7 +96,16 @@ struct ml_world {
     ml_lthread *busy; /* Lua threads of greenlets */
     ml_lthread *idle;
     unsigned idle_count;
-    uint64_t epoch;           /* counts the drains; see ml_handle */
+    uint64_t epoch;            /* counts the drains; see ml_handle */
+    ml_posted *_Atomic posted; /* for the thread of this world: the first; see ml_world_post */
+    ml_posted *last_posted;
+    bool doing_posted;
+    void (*wake)(void *argument); /* for a loop: see ml_world_post; NULL: nobody waits */
+    void *wake_argument;
+    const void *others;       /* see ml_lua_resumed */
+    ml_ticks *ticks;          /* see ticks.h; NULL: there are none */
+    ml_world *next_ticking;   /* in the list there */
+    ml_reach *reach;          /* see reach.h */
     const void *kw_metatable; /* for the bridge */
     void *texts;              /* for the bridge: what to_lua.c remembers */
     unsigned proxies;         /* for the bridge: how many it has made */
@@ -179,6 +208,9 @@ typedef struct ml_activation {
     volatile bool inside; /* Lua runs (again), called by the other language; for signal handlers */
 } ml_activation;
 
+/* Declared for ml_lua_resumed; see ticks.h. */
+void ml_ticks_on(const ml_world *w);
+
 /* Makes the world of `L`, or returns the one it has. Raises Lua errors. Leaves the stack as it
    is. */
 ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge);
@@ -202,9 +234,34 @@ void ml_world_release(ml_world *w);
 
 /* Calls `function(argument)` when next it is safe to run arbitrary code. Never fails. */
 void ml_world_defer(ml_world *w, void (*function)(void *), void *argument);
+/* What a thread leaves to the one that a world belongs to. */
+struct ml_posted {
+    ml_posted *next;
+    /* Called once, by that thread, with the world; or, if the world is closed before, when that
+       happens: then w->closed is set. Frees the struct. */
+    void (*run)(ml_world *w, ml_posted *p);
+};
+
+/* Leaves `p` to the thread of `w`, which runs what it finds in the order it came, when next Lua
+   leaves for the other language, switches, or has a turn. Called by any thread, under the lock that
+   Lua runs under; the world is not closed. Runs no other code and cannot fail. Who wants a loop to
+   hear of it calls `w->wake` afterwards. */
+void ml_world_post(ml_world *w, ml_posted *p);
+
+/* Runs what was posted up to now, unless that is going on, or a finalizer of Lua is. It is called
+   as if by the running code: the innermost activation is that of who calls it here. Nothing that it
+   runs can switch. */
+void ml_world_run_posted(ml_world *w);
+
+/* Calls what was posted to a world that has been closed. */
+void ml_world_discard_posted(ml_world *w);
+
+/* The oldest world that is open, or NULL. */
+ml_world *ml_world_first(void);
+
 /* Does what was deferred, unless a finalizer of Lua runs. */
 void ml_world_drain(ml_world *w);
-/* The same, and forgets the last error: whoever caught it has gone on. */
+/* The same, and what was posted, and forgets the last error: whoever caught it has gone on. */
 void ml_world_tidy(ml_world *w);
 
 /* Whether Lua runs a finalizer. Its collector stands still then: lua_gc (lapi.c) refuses. */
@@ -216,9 +273,19 @@ static inline bool ml_in_finalizer(const ml_world *w) {
    it is to know whether references may have changed. */
 static inline void ml_lua_touch(ml_world *w) { w->touched = true; }
 
-/* Leaving Lua for the other language, from a C function called by `L`; and back. Both are to be
-   paired, with nothing in between that raises a Lua error. */
-static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
+static inline bool ml_has_posted(const ml_world *w) {
+    return atomic_load_explicit(&w->posted, memory_order_relaxed) != NULL;
+}
+
+/* Lua goes on after the other language ran: where that has other threads, they get their turns. */
+static inline void ml_lua_resumed(const ml_world *w) {
+    void *others;
+    memcpy(&others, w->others, sizeof others);
+    if (__builtin_expect(others != NULL, 0)) ml_ticks_on(w);
+}
+
+/* The current greenlet is in `L` now. */
+static inline void ml_activate(ml_activation *a, lua_State *L, ml_world *w) {
     ml_greenlet *g = ml_current();
     a->L = L;
     a->world = w;
@@ -231,9 +298,18 @@ static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
     a->trusted = a->previous && a->previous->trusted;
     atomic_signal_fence(memory_order_seq_cst); /* a signal handler may follow the chain */
     g->lua = a;
-    if (w->deferred_count || w->last_exception) ml_world_tidy(w);
 }
-static inline void ml_lua_return(const ml_activation *a) { a->greenlet->lua = a->previous; }
+
+/* Leaving Lua for the other language, from a C function called by `L`; and back. Both are to be
+   paired, with nothing in between that raises a Lua error. */
+static inline void ml_lua_leave(ml_activation *a, lua_State *L, ml_world *w) {
+    ml_activate(a, L, w);
+    if (w->deferred_count || w->last_exception || ml_has_posted(w)) ml_world_tidy(w);
+}
+static inline void ml_lua_return(const ml_activation *a) {
+    a->greenlet->lua = a->previous;
+    ml_lua_resumed(a->world);
+}
 
 /* The Lua thread on which the current greenlet calls into `w`: the one it came from, else one of
    its own. A call that is nested deep gets a fresh one, `*fresh`, because Lua allows only some

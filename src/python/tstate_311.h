@@ -5,6 +5,7 @@
 #include "frames.h"
 
 #define ML_FRAMES "frames_311.h"
+#define ML_BREAKER "breaker_311.h"
 
 typedef _PyCFrame ml_base;
 
