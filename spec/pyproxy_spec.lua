@@ -126,6 +126,49 @@ describe("a call", function()
             message(eval "lambda *a: a", py.kw { x = 1 }, 2))
     end)
 
+    it("takes the keywords of the table as it is then, whoever changes it meanwhile", function()
+        local namespace = support.python [[
+            import gc
+            before = gc.get_threshold()
+
+            def watch(f):
+                global callback
+                callback = lambda phase, info: f()
+                gc.callbacks.append(callback)
+                gc.set_threshold(1, 1, 1)
+
+            def stop():
+                gc.set_threshold(*before)
+                gc.callbacks.remove(callback)
+
+            def check(**keywords):
+                return all(v is not None and k.startswith("k") for k, v in keywords.items())
+
+            def check_switch(*args, **keywords):
+                return check(**keywords)
+        ]]
+        local keywords = py.kw {}
+        local count = 30 -- so many that Python may collect garbage when it makes room for them
+        for i = 1, count do
+            keywords["k" .. i] = {}
+        end
+        namespace.watch(function()
+            for i = 1, count < 5000 and 20 or 0 do
+                keywords["k" .. count + i] = {}
+                keywords["k" .. (count + i) // 2] = nil
+            end
+            count = count + 20
+        end)
+        local good = 0
+        for _ = 1, 100 do
+            good = good + (namespace.check(keywords) and 1 or 0)
+            good = good + (moonlet.greenlet(namespace.check_switch):switch(keywords) and 1 or 0)
+        end
+        namespace.stop()
+        assert.equal(200, good)
+        assert.is_true(count > 30)
+    end)
+
     it("needs a table for py.kw", function()
         local function kw(value)
             py.kw(value)
@@ -417,6 +460,10 @@ describe("o[k] of a sequence", function()
             return list[key]
         end
         assert.equal("IndexError: list index out of range", message(get, 1))
+        assert.equal(
+            "TypeError: list indices must be integers or slices, not float",
+            message(get, 0.0)
+        )
         assert.equal(
             "TypeError: list indices must be integers or slices, not float",
             message(get, 0.5)

@@ -20,7 +20,6 @@ static int push_values(lua_State *L) {
     lua_settop(L, 0);
     if (p->error) {
         PyErr_Restore(Py_XNewRef(p->value), Py_XNewRef(p->extra), Py_XNewRef(p->more));
-        luaL_checkstack(L, 8, NULL);
         ml_error_push(L, w);
         return 1;
     }
@@ -45,7 +44,7 @@ static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
         Py_DECREF((PyObject *)parcel->value);
         return 1;
     }
-    if (!lua_checkstack(L, 4)) lua_settop(L, 0);
+    if (!lua_checkstack(L, 4)) return ml_lgreenlet_overflow(L, parcel);
     int top = lua_gettop(L);
     delivery d = {w, parcel, start};
     lua_pushcfunction(L, push_values);
@@ -54,11 +53,6 @@ static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
     ml_py_parcel.discard(parcel);
     if (status != LUA_OK) parcel->error = true;
     return lua_gettop(L) - top;
-}
-
-static void push_error(lua_State *L, ml_world *w) {
-    luaL_checkstack(L, 8, NULL);
-    ml_error_push(L, w);
 }
 
 /* nil is GreenletExit, an exception class becomes an instance. */
@@ -119,7 +113,7 @@ const ml_lua_bridge ml_bridge = {
     .create = create,
     .is_foreign = is_foreign,
     .receive = receive,
-    .push_error = push_error,
+    .push_error = ml_error_push,
     .throwable = throwable,
     .is_exit = is_exit,
     .handler = ml_error_handler,

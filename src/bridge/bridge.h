@@ -356,6 +356,13 @@ void ml_python_module(lua_State *L, ml_world *w);
 /* The table at `index` was made by py.kw. */
 bool ml_is_kw(lua_State *L, const ml_world *w, int index);
 
+/* Pushes the pairs of the kw table at `index`, each as key and value: no conversion of theirs can
+   change it then. Returns how many, or -1 with an exception. */
+Py_ssize_t ml_kw_spread(lua_State *L, int index);
+
+/* The key at `index` as a keyword's name. New reference or NULL. */
+PyObject *ml_kw_name(lua_State *L, int index);
+
 /* The pairs of the kw table at `index` as a dict. New reference or NULL. */
 PyObject *ml_kw_to_python(lua_State *L, ml_world *w, int index);
 

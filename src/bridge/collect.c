@@ -36,9 +36,8 @@ typedef struct ml_shadow {
     PyObject *edges[1];
 } shadow;
 
-static ml_objects *worlds; /* all, linked */
-static bool forced;        /* the next full collection is to be joint, whatever it costs */
-static bool deferring;
+static ml_objects *worlds;   /* all, linked */
+static bool forced;          /* the next full collection is to be joint, whatever it costs */
 static PyObject *gc_collect; /* gc.collect */
 
 /* ----------------------------------------------------------------------------------- shadows */
@@ -420,7 +419,7 @@ static void collect_now(void *argument) {
     ml_world *w = argument;
     ml_objects *o = w->objects;
     o->requested = false;
-    if (can_collect(o) && !deferring && !is_stopped(w)) {
+    if (can_collect(o) && !is_stopped(w)) {
         collect_python();
         if (o->again) collect_python();
     } else if (w->held >= w->held_limit) {
@@ -434,10 +433,12 @@ void ml_collect_request(ml_world *w) {
     if (o->requested || o->active) return;
     o->requested = true;
     ml_world_retain(w);
-    deferring = true; /* it is called at once if there is no memory to defer it */
-    ml_world_defer(w, collect_now, w);
-    deferring = false;
-    w->hurry = w->deferred_count > 0;
+    if (ml_world_defer(w, collect_now, w)) {
+        w->hurry = true;
+    } else {
+        o->requested = false;
+        ml_world_release(w);
+    }
 }
 
 static bool can_collect_any(void) {
@@ -510,7 +511,7 @@ static int on_cycle(lua_State *L) {
     ml_world *w = lua_touserdata(L, lua_upvalueindex(1));
     if (w->closed || w->closing) return 0;
     ml_world_retain(w);
-    ml_world_defer(w, check_heap, w);
+    if (!ml_world_defer(w, check_heap, w)) ml_world_release(w);
     lua_newuserdatauv(L, 0, 0);
     lua_getmetatable(L, 1);
     lua_setmetatable(L, -2);

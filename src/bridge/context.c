@@ -96,14 +96,16 @@ static PyObject *enter(PyObject *o) {
 
 typedef struct entered {
     ml_world *world;
-    PyObject *result;
+    PyObject *result; /* until it is taken over */
 } entered;
 
 /* Pushes what __enter__ gave. */
 static int push_entered(lua_State *L) {
-    const entered *e = lua_touserdata(L, 1);
+    entered *e = lua_touserdata(L, 1);
+    PyObject *result = e->result;
+    e->result = NULL;
     lua_settop(L, 0);
-    return ml_results_to_lua(L, e->world, e->result);
+    return ml_results_to_lua(L, e->world, result);
 }
 
 /* py.with(o) -> o, entered...: `local f <close> = py.with(o)` is Python's `with o:`, and
@@ -132,6 +134,7 @@ int ml_context_with(lua_State *L) {
         PyObject *exception = ml_error_new(L, w, -1);
         if (exception) Py_XDECREF(leave(o, exception));
         Py_XDECREF(exception);
+        Py_XDECREF(e.result);
         PyErr_Clear();
         Py_DECREF(o);
         ml_lua_return(&a);

@@ -7,10 +7,13 @@
 #include <string.h>
 
 PyObject *ml_PyExc_LuaError;
+static PyObject *value_name; /* "value" */
 
 static void decref(void *o) { Py_DECREF((PyObject *)o); }
 
 int ml_error_init(PyObject *module) {
+    if (!value_name) value_name = PyUnicode_InternFromString("value");
+    if (!value_name) return -1;
     if (!ml_PyExc_LuaError) {
         ml_PyExc_LuaError = PyErr_NewExceptionWithDoc(
             "moonlet.LuaError",
@@ -36,8 +39,11 @@ static void remember(lua_State *L, ml_world *w, PyObject *exception, bool crosse
     if (w->last_exception) ml_world_defer(w, decref, w->last_exception);
     w->last_exception = NULL;
     lua_pushvalue(L, -1);
-    if (w->last_value == LUA_NOREF) {
-        w->last_value = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (w->last_value < 0 || lua_isnil(L, -1)) {
+        /* A reference in use must not be to nil: luaL_ref might give it away again. */
+        luaL_unref(L, LUA_REGISTRYINDEX, w->last_value);
+        w->last_value = LUA_NOREF;
+        w->last_value = luaL_ref(L, LUA_REGISTRYINDEX); /* LUA_REFNIL for nil */
     } else {
         lua_rawseti(L, LUA_REGISTRYINDEX, w->last_value);
     }
@@ -73,29 +79,43 @@ static void raise(PyObject *exception) {
     }
 }
 
+/* The Lua error value that a LuaError stands for: a new reference or NULL. */
+static PyObject *value_of(PyObject *exception) {
+    PyObject *value = PyObject_GetAttr(exception, value_name);
+    if (value || !PyErr_ExceptionMatches(PyExc_AttributeError)) return value;
+    PyErr_Clear(); /* raised by Python code: raise LuaError("message") */
+    PyObject *args = ((PyBaseExceptionObject *)exception)->args;
+    return Py_NewRef(PyTuple_GET_SIZE(args) == 1 ? PyTuple_GET_ITEM(args, 0) : exception);
+}
+
 void ml_error_push(lua_State *L, ml_world *w) {
+    if (!lua_checkstack(L, 8)) {
+        PyErr_Clear();
+        luaL_error(L, "stack overflow");
+    }
     PyObject *exception = fetch();
     if (!exception) {
         lua_pushliteral(L, "a Python function failed without setting an exception");
         return;
     }
+    PyObject *value = NULL;
+    if (PyObject_TypeCheck(exception, (PyTypeObject *)ml_PyExc_LuaError)) {
+        value = value_of(exception);
+        if (!value) { /* what prevented it is the error then */
+            Py_DECREF(exception);
+            exception = fetch();
+        }
+    }
     ml_world_defer(w, decref, exception);
-    if (!PyObject_TypeCheck(exception, (PyTypeObject *)ml_PyExc_LuaError)) {
+    if (!value) {
         ml_to_lua(L, w, exception);
         return;
-    }
-    PyObject *value = PyObject_GetAttrString(exception, "value");
-    if (!value) { /* raised by Python code: raise LuaError("message") */
-        PyErr_Clear();
-        PyObject *args = ((PyBaseExceptionObject *)exception)->args;
-        value = Py_NewRef(PyTuple_GET_SIZE(args) == 1 ? PyTuple_GET_ITEM(args, 0) : exception);
     }
     ml_to_lua_steal(L, w, value);
     remember(L, w, exception, true);
 }
 
 int ml_error_raise(lua_State *L, ml_world *w) {
-    luaL_checkstack(L, 8, NULL);
     ml_error_push(L, w);
     return lua_error(L);
 }
@@ -194,7 +214,7 @@ static PyObject *new_error(lua_State *L, ml_world *w) {
     Py_DECREF(message);
     if (!exception) return NULL;
     PyObject *value = ml_to_python(L, w, -1);
-    if (!value || PyObject_SetAttrString(exception, "value", value) != 0) Py_CLEAR(exception);
+    if (!value || PyObject_SetAttr(exception, value_name, value) != 0) Py_CLEAR(exception);
     Py_XDECREF(value);
     return exception;
 }
@@ -271,17 +291,13 @@ int ml_error_handler(lua_State *L) {
         ml_traceback_add(L, 1);
         PyObject *again = fetch(); /* takes the traceback into the exception */
         Py_XDECREF(again);
-        if (made) {
-            ml_world_defer(w, decref, exception);
-            lua_settop(L, 1);
-            remember(L, w, exception, false);
-        } else {
-            w->last_crossed = true;
-            Py_DECREF(exception);
-        }
+        ml_world_defer(w, decref, exception);
+        if (!made) w->last_crossed = true;
     }
     PyErr_Clear();
     PyErr_Restore(type, value, traceback);
+    lua_settop(L, 1);
+    if (exception && made) remember(L, w, exception, false);
     lua_settop(L, 1);
     return 1;
 }

@@ -65,7 +65,9 @@ static void defer_release(ml_world *w, int ref) {
     if (!late) return;
     *late = (late_release){w, ref};
     ml_world_retain(w);
-    ml_world_defer(w, release_late, late);
+    if (ml_world_defer(w, release_late, late)) return;
+    ml_world_release(w);
+    PyMem_RawFree(late);
 }
 
 /* ---------------------------------------------------------------------------------- identity

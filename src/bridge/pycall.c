@@ -40,43 +40,19 @@ static void release(arguments *args) {
     Py_XDECREF(args->names);
 }
 
-/* Appends the pairs of the py.kw table at `index`, for which there is room. */
+/* Appends the `size` pairs that start at `index`, for which there is room. */
 static int add_keywords(lua_State *L, ml_world *w, int index, Py_ssize_t size, arguments *args) {
     args->names = PyTuple_New(size);
     if (!args->names) return -1;
-    Py_ssize_t done = 0;
-    lua_pushnil(L);
-    while (lua_next(L, index)) {
-        PyObject *name = lua_type(L, -2) == LUA_TSTRING ? ml_name_to_python(L, -2) : NULL;
-        if (!name || !PyUnicode_Check(name)) {
-            if (name || !PyErr_Occurred()) {
-                PyErr_Format(PyExc_TypeError, "keyword names must be strings, not %s",
-                             name ? "bytes" : luaL_typename(L, -2));
-            }
-            Py_XDECREF(name);
-            lua_pop(L, 2);
-            return -1;
-        }
-        PyTuple_SET_ITEM(args->names, done++, name);
-        PyObject *value = ml_to_python(L, w, -1);
-        lua_pop(L, 1);
-        if (!value) {
-            lua_pop(L, 1);
-            return -1;
-        }
+    for (Py_ssize_t i = 0; i < size; i++, index += 2) {
+        PyObject *name = ml_kw_name(L, index);
+        if (!name) return -1;
+        PyTuple_SET_ITEM(args->names, i, name);
+        PyObject *value = ml_to_python(L, w, index + 1);
+        if (!value) return -1;
         args->all[++args->owned.count] = value;
     }
     return 0;
-}
-
-static Py_ssize_t count_pairs(lua_State *L, int index) {
-    Py_ssize_t size = 0;
-    lua_pushnil(L);
-    while (lua_next(L, index)) {
-        lua_pop(L, 1);
-        size++;
-    }
-    return size;
 }
 
 /* Converts `self`, if there is one, and the values at 2 ... top of the stack, the last of which may be
@@ -84,9 +60,14 @@ static Py_ssize_t count_pairs(lua_State *L, int index) {
 static int convert(lua_State *L, ml_world *w, PyObject *self, arguments *args) {
     int top = lua_gettop(L);
     int type = top >= 2 ? lua_type(L, top) : LUA_TNIL;
-    Py_ssize_t pairs = -1;
-    if (type == LUA_TTABLE && ml_is_kw(L, w, top)) pairs = count_pairs(L, top--);
-    if (reserve(args, (size_t)top + (pairs > 0 ? (size_t)pairs : 0)) != 0) return -1;
+    int keywords = top + 1;
+    Py_ssize_t pairs = 0;
+    args->all = NULL;
+    if (type == LUA_TTABLE && ml_is_kw(L, w, top)) {
+        pairs = ml_kw_spread(L, top--);
+        if (pairs < 0) return -1;
+    }
+    if (reserve(args, (size_t)top + (size_t)pairs) != 0) return -1;
     if (self) args->all[++args->owned.count] = Py_NewRef(self);
     for (int i = 2; i <= top; i++) {
         type = lua_type(L, i);
@@ -99,7 +80,7 @@ static int convert(lua_State *L, ml_world *w, PyObject *self, arguments *args) {
         args->all[++args->owned.count] = value;
     }
     args->positional = args->owned.count;
-    return pairs > 0 ? add_keywords(L, w, top + 1, pairs, args) : 0;
+    return pairs ? add_keywords(L, w, keywords, pairs, args) : 0;
 }
 
 /* ------------------------------------------------------------------------------------- calls */

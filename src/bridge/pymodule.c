@@ -89,11 +89,17 @@ static PyObject *compile(lua_State *L, int start) {
                  ar.currentline);
     }
     const char *code = lua_tostring(L, 1);
-    if (start == Py_eval_input)
-        return Py_CompileString(code + strspn(code, " \t\r\n"), name, start);
-    char *statements = dedent(code);
-    PyObject *compiled = statements ? Py_CompileString(statements, name, start) : NULL;
+    char *statements = NULL;
+    if (start == Py_eval_input) {
+        code += strspn(code, " \t\r\n");
+    } else {
+        code = statements = dedent(code);
+    }
+    PyObject *compiled = code ? Py_CompileString(code, name, start) : NULL;
     PyMem_Free(statements);
+    /* Without memory the parser may say nothing (_PyPegen_run_parser_from_string of
+       Parser/pegen.c). */
+    if (!compiled && !PyErr_Occurred()) PyErr_NoMemory();
     return compiled;
 }
 
@@ -158,34 +164,50 @@ bool ml_is_kw(lua_State *L, const ml_world *w, int index) {
     return same;
 }
 
-PyObject *ml_kw_to_python(lua_State *L, ml_world *w, int index) {
-    PyObject *dict = PyDict_New();
-    if (!dict) return NULL;
-    if (!lua_checkstack(L, 6)) {
-        Py_DECREF(dict);
-        return PyErr_NoMemory();
-    }
+Py_ssize_t ml_kw_spread(lua_State *L, int index) {
+    int top = lua_gettop(L);
+    Py_ssize_t count = 0;
     index = lua_absindex(L, index);
+    if (!lua_checkstack(L, 4)) goto no_memory;
     lua_pushnil(L);
-    while (lua_next(L, index)) {
-        int result = -1;
-        PyObject *key = ml_to_python(L, w, -2);
-        PyObject *value = key ? ml_to_python(L, w, -1) : NULL;
-        if (value && !PyUnicode_Check(key)) {
-            PyErr_Format(PyExc_TypeError, "keyword names must be strings, not %s",
-                         luaL_typename(L, -2));
-        } else if (value) {
-            result = PyDict_SetItem(dict, key, value);
-        }
-        Py_XDECREF(key);
-        Py_XDECREF(value);
-        lua_pop(L, 1);
-        if (result != 0) {
-            lua_pop(L, 1);
-            Py_DECREF(dict);
-            return NULL;
-        }
+    for (; lua_next(L, index); count++) {
+        if (!lua_checkstack(L, 4)) goto no_memory;
+        lua_pushvalue(L, -2);
     }
+    return count;
+
+no_memory:
+    lua_settop(L, top);
+    PyErr_NoMemory();
+    return -1;
+}
+
+PyObject *ml_kw_name(lua_State *L, int index) {
+    PyObject *name = NULL;
+    if (lua_type(L, index) == LUA_TSTRING) {
+        name = ml_name_to_python(L, index);
+        if (!name || PyUnicode_Check(name)) return name;
+    }
+    PyErr_Format(PyExc_TypeError, "keyword names must be strings, not %s",
+                 name ? "bytes" : luaL_typename(L, index));
+    Py_XDECREF(name);
+    return NULL;
+}
+
+PyObject *ml_kw_to_python(lua_State *L, ml_world *w, int index) {
+    int top = lua_gettop(L);
+    PyObject *dict = PyDict_New();
+    Py_ssize_t count = dict ? ml_kw_spread(L, index) : -1;
+    bool done = count >= 0;
+    for (int i = top + 1; done && i < top + 1 + 2 * count; i += 2) {
+        PyObject *name = ml_kw_name(L, i);
+        PyObject *value = name ? ml_to_python(L, w, i + 1) : NULL;
+        done = value && PyDict_SetItem(dict, name, value) == 0;
+        Py_XDECREF(name);
+        Py_XDECREF(value);
+    }
+    lua_settop(L, top);
+    if (!done) Py_CLEAR(dict);
     return dict;
 }
 

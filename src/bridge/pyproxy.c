@@ -168,11 +168,11 @@ static PyObject *index_text(lua_State *L, ml_activation *a, PyObject *o) {
 static bool push_item(lua_State *L, PyObject *o) {
     bool list = PyList_CheckExact(o);
     if (!list && !PyTuple_CheckExact(o)) return false;
-    int is_integer;
-    lua_Integer i = lua_tointegerx(L, 2, &is_integer);
+    if (!lua_isinteger(L, 2)) return false; /* 1.0 is no index in Python */
+    lua_Integer i = lua_tointeger(L, 2);
     Py_ssize_t size = Py_SIZE(o);
     if (i < 0) i += size;
-    if (!is_integer || i < 0 || i >= size) return false;
+    if (i < 0 || i >= size) return false;
     return ml_scalar_to_lua(L, list ? PyList_GET_ITEM(o, i) : PyTuple_GET_ITEM(o, i));
 }
 

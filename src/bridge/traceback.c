@@ -174,9 +174,12 @@ static int traceback(lua_State *L) {
         PyObject *text = format(o);
         Py_DECREF(o);
         ml_lua_return(&a);
-        if (!text) return ml_error_raise(L, w);
-        ml_to_lua_steal(L, w, text);
-        lua_replace(L, 1);
+        if (text) {
+            ml_to_lua_steal(L, w, text);
+            lua_replace(L, 1);
+        } else {
+            PyErr_Clear(); /* the error itself says more; and would come here again */
+        }
     }
     const char *message = lua_tostring(L, 1);
     if (!message && !lua_isnil(L, 1)) {

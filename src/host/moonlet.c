@@ -60,12 +60,19 @@ static int open_protected(lua_State *L) {
     return 0;
 }
 
+static int push_message(lua_State *L) {
+    lua_pushstring(L, lua_touserdata(L, 1));
+    return 1;
+}
+
 int moonlet_open(lua_State *L, const moonlet_options *options) {
     static const moonlet_options defaults;
     char error[1024];
     if (!lua_checkstack(L, 4)) return -1;
     if (start_python(options ? options : &defaults, error, sizeof error) != 0) {
-        lua_pushstring(L, error);
+        lua_pushcfunction(L, push_message);
+        lua_pushlightuserdata(L, error);
+        lua_pcall(L, 1, 1, 0); /* if that fails it is a message, too */
         return -1;
     }
     lua_pushcfunction(L, open_protected);

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-const char ml_greenlet_tag; /* registry: the metatable */
+const char ml_greenlet_tag;     /* registry: the metatable */
+static const char overflow_key; /* registry: a message, for where none can be made */
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
@@ -19,6 +20,14 @@ static ml_parcel pack(lua_State *L, ml_world *w, int count) {
     return (ml_parcel){.kind = &ml_lua_parcel, .value = L, .extra = w, .count = count};
 }
 
+int ml_lgreenlet_overflow(lua_State *L, ml_parcel *parcel) {
+    ml_discard(parcel);
+    parcel->error = true;
+    lua_settop(L, 0); /* makes room for the message */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &overflow_key);
+    return 1;
+}
+
 /* Pushes what a parcel brought and settles it. Returns the number of values; with parcel->error
    it is one, to be raised. Raises no Lua error itself. */
 static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
@@ -27,13 +36,7 @@ static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
     if (parcel->kind != &ml_lua_parcel || parcel->extra != w) {
         count = w->bridge->receive(L, w, parcel, start);
     } else if (count && from != L) {
-        if (!lua_checkstack(L, count)) {
-            ml_discard(parcel);
-            parcel->error = true;
-            lua_settop(L, 0); /* makes room for the message */
-            lua_pushliteral(L, "stack overflow (too many values passed to a greenlet)");
-            return 1;
-        }
+        if (!lua_checkstack(L, count)) return ml_lgreenlet_overflow(L, parcel);
         lua_xmove(from, L, count);
     }
     parcel->kind = NULL;
@@ -333,6 +336,8 @@ void ml_lgreenlet_open(lua_State *L, ml_world *w) {
     lua_pushcclosure(L, index, 2);
     lua_setfield(L, -2, "__index");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ml_greenlet_tag);
+    lua_pushliteral(L, "stack overflow (too many values passed to a greenlet)");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &overflow_key);
 }
 
 void ml_lgreenlet_register(lua_State *L, ml_world *w) {

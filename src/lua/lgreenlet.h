@@ -24,4 +24,8 @@ void ml_lgreenlet_register(lua_State *L, ml_world *w);
    one), `extra` the world. */
 extern const ml_parcel_kind ml_lua_parcel;
 
+/* The values that `parcel` brought to L do not fit on its stack: discards them and all that is on that
+   stack, and pushes an error value, without memory. Returns 1; parcel->error is set. */
+int ml_lgreenlet_overflow(lua_State *L, ml_parcel *parcel);
+
 #endif

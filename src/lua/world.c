@@ -2,7 +2,6 @@
 #include "ticks.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { MAX_IDLE = 256 };
 
@@ -55,6 +54,8 @@ ml_world *ml_world_first(void) {
 
 /* ------------------------------------------------------------------------- open and close */
 
+static bool make_room(ml_world *w, size_t more);
+
 static int collect_world(lua_State *L) {
     ml_world **slot = lua_touserdata(L, 1);
     ml_world *w = *slot;
@@ -97,6 +98,10 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     luaL_checkstack(service, 16, NULL);
 
     w = calloc(1, sizeof *w);
+    if (w && !make_room(w, 0)) {
+        free(w);
+        w = NULL;
+    }
     if (!w) luaL_error(L, "not enough memory");
     *slot = w;
     w->service = service;
@@ -150,25 +155,25 @@ static bool can_end(const ml_world *w, const ml_greenlet *g) {
     return g->state == ML_ACTIVE && g->thread == w->thread && g != ml_current();
 }
 
-/* Does `act` to each greenlet that is suspended in Lua. Without memory for a list of them, to
-   none. Returns how many there were. */
-static size_t for_each_suspended(ml_world *w, void (*act)(ml_greenlet *)) {
-    size_t count = 0;
-    for (const ml_lthread *t = w->busy; t; t = t->next) count += can_end(w, t->greenlet);
-    ml_greenlet **all = count ? malloc(count * sizeof *all) : NULL;
-    if (!all) return 0;
-    size_t n = 0;
-    for (const ml_lthread *t = w->busy; t; t = t->next) {
-        if (!can_end(w, t->greenlet)) continue;
-        all[n++] = t->greenlet;
-        ml_hook_retain(t->greenlet);
+/* Does `act` to each greenlet that is suspended in Lua, but to none that is made meanwhile. Whether
+   there were any. */
+static bool for_each_suspended(ml_world *w, void (*act)(ml_greenlet *)) {
+    bool any = false;
+    w->round++;
+    for (ml_lthread *t = w->busy; t;) {
+        ml_greenlet *g = t->greenlet;
+        if (t->round == w->round || !can_end(w, g)) {
+            t = t->next;
+            continue;
+        }
+        any = true;
+        t->round = w->round;
+        ml_hook_retain(g);
+        act(g);
+        ml_hook_release(g);
+        t = w->busy; /* which has changed, in ways not known here */
     }
-    for (size_t i = 0; i < n; i++) {
-        if (can_end(w, all[i])) act(all[i]);
-        ml_hook_release(all[i]);
-    }
-    free(all);
-    return n;
+    return any;
 }
 
 /* What is ended may make others on its way. */
@@ -177,7 +182,7 @@ enum { ATTEMPTS = 3 };
 static void end_greenlets(ml_world *w) {
     w->closing = true;
     for (int i = 0; i < ATTEMPTS; i++) {
-        if (for_each_suspended(w, ml_hook_end) == 0) break;
+        if (!for_each_suspended(w, ml_hook_end)) break;
     }
     for_each_suspended(w, ml_greenlet_abandon);
     w->closing = false;
@@ -194,7 +199,7 @@ void ml_world_close(ml_world *w) {
     ml_ticks_close(w);
     w->closed = true;
     unlist(w);
-    while (w->busy) ml_lua_forget(w->busy->greenlet);
+    while (w->busy) ml_lthread_free(w->busy);
     while (w->idle) {
         ml_lthread *t = w->idle;
         w->idle = t->next;
@@ -206,18 +211,24 @@ void ml_world_close(ml_world *w) {
 
 /* ------------------------------------------------------------------------------- deferring */
 
-void ml_world_defer(ml_world *w, void (*function)(void *), void *argument) {
-    if (w->deferred_count == w->deferred_capacity) {
-        size_t capacity = w->deferred_capacity ? 2 * w->deferred_capacity : 64;
-        ml_deferred *deferred = realloc(w->deferred, capacity * sizeof *deferred);
-        if (!deferred) {
-            function(argument);
-            return;
-        }
-        w->deferred = deferred;
-        w->deferred_capacity = capacity;
-    }
+enum { SPARE = 64 }; /* for what is deferred when there is no memory, until the next drain */
+
+/* Room for `more`, besides what is promised and to spare. */
+static bool make_room(ml_world *w, size_t more) {
+    size_t needed = w->deferred_count + w->promised + more + SPARE;
+    if (needed <= w->deferred_capacity) return true;
+    size_t capacity = 2 * needed;
+    ml_deferred *deferred = realloc(w->deferred, capacity * sizeof *deferred);
+    if (!deferred) return false;
+    w->deferred = deferred;
+    w->deferred_capacity = capacity;
+    return true;
+}
+
+bool ml_world_defer(ml_world *w, void (*function)(void *), void *argument) {
+    if (!make_room(w, 1) && w->deferred_count == w->deferred_capacity) return false;
     w->deferred[w->deferred_count++] = (ml_deferred){function, argument};
+    return true;
 }
 
 void ml_world_drain(ml_world *w) {
@@ -234,6 +245,7 @@ void ml_world_drain(ml_world *w) {
 }
 
 void ml_world_tidy(ml_world *w) {
+    if (!w->closed && ml_in_finalizer(w)) return;
     w->bridge->forget_error(w);
     ml_world_drain(w);
     if (ml_has_posted(w)) ml_world_run_posted(w);
@@ -242,6 +254,8 @@ void ml_world_tidy(ml_world *w) {
 ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {
     ml_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     *h = (ml_handle){.tag = tag, .world = w};
+    if (!make_room(w, 1)) luaL_error(L, "not enough memory");
+    w->promised++;
     lua_rawgetp(L, LUA_REGISTRYINDEX, tag);
     lua_setmetatable(L, -2);
     return h;
@@ -250,7 +264,9 @@ ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {
 void ml_handle_set(ml_handle *h, void *pointer, void (*release)(void *)) {
     h->pointer = pointer;
     h->listed = h->world->closing;
-    if (h->listed) ml_world_defer(h->world, release, pointer);
+    if (!h->listed) return;
+    h->world->promised--;
+    ml_world_defer(h->world, release, pointer);
 }
 
 bool ml_identity_push(lua_State *L, const void *pointer) {
@@ -276,14 +292,16 @@ void ml_identity_set(lua_State *L, const void *pointer) {
 
 void ml_handle_collect(lua_State *L, void (*release)(void *)) {
     ml_handle *h = ml_handle_at(L, 1);
-    if (!h || !h->pointer || h->dead_since || h->listed) return;
+    if (!h || h->dead_since || h->listed) return;
     ml_lua_touch(h->world);
     h->world->finalized++;
     h->dead_since = h->world->epoch;
-    ml_world_defer(h->world, release, h->pointer);
+    h->world->promised--;
+    if (h->pointer) ml_world_defer(h->world, release, h->pointer);
 }
 
 void ml_handle_clear(ml_handle *h) {
+    h->world->promised--;
     h->pointer = NULL;
     h->dead_since = h->world->epoch;
 }
@@ -323,6 +341,7 @@ ml_lthread *ml_lthread_new(ml_world *w, ml_greenlet *g) {
         if (!t) return NULL;
     }
     t->greenlet = g;
+    t->round = w->round;
     t->previous = NULL;
     t->next = w->busy;
     if (w->busy) w->busy->previous = t;

@@ -93,6 +93,8 @@ struct ml_world {
     size_t deferred_count;
     size_t deferred_capacity;
     bool hurry;       /* it should not wait until Lua calls the other language */
+    size_t promised;  /* how much of that handles will need when they are finalized */
+    unsigned round;   /* of ending greenlets */
     ml_lthread *busy; /* Lua threads of greenlets */
     ml_lthread *idle;
     unsigned idle_count;
@@ -138,7 +140,8 @@ typedef struct ml_handle {
 } ml_handle;
 
 /* Pushes a userdata with this tag that stands for nothing yet, with the metatable that is in the
-   registry at the same address. May raise a Lua error. */
+   registry at the same address, and sees to it that its finalizer will need no memory. May raise a
+   Lua error. */
 ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag);
 
 /* The userdata of handles are found again by what they stand for: the same thing is the same
@@ -183,6 +186,7 @@ struct ml_lthread {
     ml_lthread *next, *previous; /* in `busy`; `next` alone in `idle` */
     ml_lthread *same_greenlet;   /* another world's thread of this greenlet */
     bool loose;                  /* for ml_heap_walk: no root, as its greenlet may be garbage */
+    unsigned round;              /* in which its greenlet was last ended, or it was made */
 };
 
 /* registry[&ml_threads_key][light userdata L] = thread L, for each ml_lthread and the service */
@@ -232,8 +236,6 @@ void ml_world_close(ml_world *w);
 void ml_world_retain(ml_world *w);
 void ml_world_release(ml_world *w);
 
-/* Calls `function(argument)` when next it is safe to run arbitrary code. Never fails. */
-void ml_world_defer(ml_world *w, void (*function)(void *), void *argument);
 /* What a thread leaves to the one that a world belongs to. */
 struct ml_posted {
     ml_posted *next;
@@ -259,7 +261,12 @@ void ml_world_discard_posted(ml_world *w);
 /* The oldest world that is open, or NULL. */
 ml_world *ml_world_first(void);
 
-/* Does what was deferred, unless a finalizer of Lua runs. */
+/* Calls `function(argument)` when next it is safe to run arbitrary code: not before Lua has left the
+   C function that defers it, so that can use it till then. There always is room for some without
+   memory. False: there is no more, and nothing will be done; now it would be too early. */
+bool ml_world_defer(ml_world *w, void (*function)(void *), void *argument);
+/* Does what was deferred; nothing inside a Lua finalizer, which may run within any function that
+   makes something in Lua, between its deferring and its use of that. */
 void ml_world_drain(ml_world *w);
 /* The same, and what was posted, and forgets the last error: whoever caught it has gone on. */
 void ml_world_tidy(ml_world *w);
