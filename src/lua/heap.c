@@ -16,10 +16,6 @@ typedef struct visited {
     uint32_t node;
 } visited;
 
-typedef struct edge {
-    uint32_t from, to;
-} edge;
-
 /* What a visited object is if it is no node: needed by Lua itself. */
 #define ROOT (ML_HEAP_NONE - 1)
 
@@ -37,7 +33,7 @@ typedef struct walk {
     uint32_t current;       /* what is being scanned: ROOT or a node; or NONE: a source */
     bool rooted;            /* phase 1: what is visited is needed by Lua */
     size_t node_capacity;
-    edge *edges;
+    ml_heap_edge *edges;
     size_t edge_count;
     size_t edge_capacity;
     bool *is_anchor; /* by ref */
@@ -105,7 +101,7 @@ static void insert(walk *k, uintptr_t key, uint32_t node) {
 static void add_edge(walk *k, uint32_t from, uint32_t to) {
     if (k->edge_count == k->edge_capacity) {
         size_t capacity = k->edge_capacity ? 2 * k->edge_capacity : 1024;
-        edge *edges = realloc(k->edges, capacity * sizeof *edges);
+        ml_heap_edge *edges = realloc(k->edges, capacity * sizeof *edges);
         if (!edges) {
             no_memory(k);
             return;
@@ -113,7 +109,7 @@ static void add_edge(walk *k, uint32_t from, uint32_t to) {
         k->edges = edges;
         k->edge_capacity = capacity;
     }
-    k->edges[k->edge_count++] = (edge){from, to};
+    k->edges[k->edge_count++] = (ml_heap_edge){from, to};
 }
 
 /* A new node for the object on top. */
@@ -451,82 +447,7 @@ static int do_walk(lua_State *L) {
     return 0;
 }
 
-/* -------------------------------------------------------------------------------- the outcome */
-
-/* The edges, ordered by one of their ends: `*first` by node, `*ends` the other ends. 0 or -1. */
-static int sort_edges(const walk *k, bool by_target, size_t **first, uint32_t **ends) {
-    size_t n = k->h->node_count;
-    *first = calloc(n + 2, sizeof **first);
-    *ends = malloc((k->edge_count + 1) * sizeof **ends);
-    if (!*first || !*ends) return -1;
-    size_t *at = *first + 1; /* one further, so that filling moves each to its beginning */
-    for (size_t i = 0; i < k->edge_count; i++) {
-        uint32_t node = by_target ? k->edges[i].to : k->edges[i].from;
-        if (node + 1 < n) at[node + 1]++;
-    }
-    for (size_t i = 1; i < n; i++) at[i] += at[i - 1];
-    for (size_t i = 0; i < k->edge_count; i++) {
-        const edge *e = &k->edges[i];
-        (*ends)[at[by_target ? e->to : e->from]++] = by_target ? e->from : e->to;
-    }
-    return 0;
-}
-
-/* Numbers the nodes that reach a border from 0 in `numbers`, the others NONE. 0 or -1. */
-static int select_nodes(const walk *k, uint32_t *numbers, uint32_t *selected) {
-    const ml_heap *h = k->h;
-    size_t *first = NULL;
-    uint32_t *from = NULL;
-    uint32_t *queue = malloc((h->node_count + 1) * sizeof *queue);
-    int result = queue ? sort_edges(k, true, &first, &from) : -1;
-    uint32_t count = 0;
-    for (uint32_t n = 0; result == 0 && n < h->node_count; n++) {
-        numbers[n] = h->borders[n] ? 0 : ML_HEAP_NONE;
-        if (h->borders[n]) queue[count++] = n;
-    }
-    for (uint32_t done = 0; done < count; done++) {
-        for (size_t i = first[queue[done]]; i < first[queue[done] + 1]; i++) {
-            if (numbers[from[i]] != ML_HEAP_NONE) continue;
-            numbers[from[i]] = 0;
-            queue[count++] = from[i];
-        }
-    }
-    for (uint32_t n = 0, next = 0; result == 0 && n < h->node_count; n++) {
-        if (numbers[n] != ML_HEAP_NONE) numbers[n] = next++;
-    }
-    *selected = count;
-    free(first);
-    free(from);
-    free(queue);
-    return result;
-}
-
-/* Leaves the nodes that reach a border, and sorts the edges. 0 or -1. */
-static int finish(walk *k) {
-    ml_heap *h = k->h;
-    uint32_t *numbers = malloc((h->node_count + 1) * sizeof *numbers);
-    uint32_t selected;
-    if (!numbers || select_nodes(k, numbers, &selected) != 0) {
-        free(numbers);
-        return -1;
-    }
-    for (uint32_t n = 0; n < h->node_count; n++) {
-        if (numbers[n] != ML_HEAP_NONE) h->borders[numbers[n]] = h->borders[n];
-    }
-    size_t count = 0;
-    for (size_t i = 0; i < k->edge_count; i++) {
-        edge e = {numbers[k->edges[i].from], numbers[k->edges[i].to]};
-        if (e.from != ML_HEAP_NONE && e.to != ML_HEAP_NONE) k->edges[count++] = e;
-    }
-    for (size_t i = 0; i < h->source_count; i++) {
-        ml_heap_source *source = &h->sources[i];
-        if (source->node != ML_HEAP_NONE) source->node = numbers[source->node];
-    }
-    free(numbers);
-    k->edge_count = count;
-    h->node_count = selected;
-    return sort_edges(k, false, &h->first, &h->to);
-}
+/* ------------------------------------------------------------------------------------ the walk */
 
 int ml_heap_walk(ml_world *w, ml_heap *h) {
     lua_State *L = w->service;
@@ -535,7 +456,7 @@ int ml_heap_walk(ml_world *w, ml_heap *h) {
     walk k = {.world = w, .h = h, .current = ML_HEAP_NONE};
     lua_pushcfunction(L, do_walk);
     lua_pushlightuserdata(L, &k);
-    int result = lua_pcall(L, 1, 0, 0) == LUA_OK ? finish(&k) : -1;
+    int result = lua_pcall(L, 1, 0, 0) == LUA_OK ? ml_heap_finish(h, k.edges, k.edge_count) : -1;
     lua_settop(L, top);
     free(k.slots);
     free(k.edges);
@@ -543,18 +464,6 @@ int ml_heap_walk(ml_world *w, ml_heap *h) {
     free(k.is_anchor);
     if (result != 0) ml_heap_free(h);
     return result;
-}
-
-void ml_heap_free(ml_heap *h) {
-    free(h->sources);
-    free(h->borders);
-    free(h->first);
-    free(h->to);
-    h->sources = NULL;
-    h->borders = NULL;
-    h->first = NULL;
-    h->to = NULL;
-    h->source_count = h->node_count = 0;
 }
 
 /* ------------------------------------------------------------------------------------ checking */

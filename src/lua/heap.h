@@ -42,6 +42,13 @@ int ml_heap_walk(ml_world *w, ml_heap *h);
 
 void ml_heap_free(ml_heap *h);
 
+/* For the walk: a reference between nodes that were found; and what makes the outcome of them: drops
+   the nodes that reach no border, renumbers the others and sorts their references. 0 or -1. */
+typedef struct ml_heap_edge {
+    uint32_t from, to;
+} ml_heap_edge;
+int ml_heap_finish(ml_heap *h, ml_heap_edge *edges, size_t edge_count);
+
 /* Raises an error if the Lua that runs `L` is not laid out as the walk needs it: it reads a field
    of a struct that lua.h does not define. */
 void ml_heap_check(lua_State *L);
