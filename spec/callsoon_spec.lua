@@ -426,4 +426,23 @@ describe("moonlet.call_soon_threadsafe", function()
         assert.equal("dropped\n", output)
         assert.equal(0, status)
     end)
+
+    it("reaches a Lua loop that begins when the thread that called it has ended", function()
+        local namespace = support.python [[
+            import moonlet, threading
+            def leave(f):
+                thread = threading.Thread(target=moonlet.call_soon_threadsafe, args=(f,))
+                thread.start()
+                thread.join()
+        ]]
+        local done = false
+        namespace.leave(function()
+            done = true
+        end)
+        local rounds = 0
+        while not done and rounds < 1e10 do
+            rounds = rounds + 1
+        end
+        assert.is_true(done)
+    end)
 end)

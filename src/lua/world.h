@@ -284,11 +284,12 @@ static inline bool ml_has_posted(const ml_world *w) {
     return atomic_load_explicit(&w->posted, memory_order_relaxed) != NULL;
 }
 
-/* Lua goes on after the other language ran: where that has other threads, they get their turns. */
+/* Lua goes on after the other language ran: where that has other threads, they get their turns; what
+   one has left that has ended meanwhile, too. */
 static inline void ml_lua_resumed(const ml_world *w) {
     void *others;
     memcpy(&others, w->others, sizeof others);
-    if (__builtin_expect(others != NULL, 0)) ml_ticks_on(w);
+    if (__builtin_expect(others || ml_has_posted(w), 0)) ml_ticks_on(w);
 }
 
 /* The current greenlet is in `L` now. */
