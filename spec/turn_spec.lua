@@ -11,14 +11,17 @@ describe("Python's other threads", function()
     local counter = support.python [[
         import sys, threading, time
         count, running = 0, False
+        piece, pieces = 0, set()
         def body():
             global count
             while running:
                 count += 1
+                pieces.add(piece)
                 time.sleep(0)
         def start():
-            global thread, running, count
-            count, running = 0, True
+            global thread, running, count, piece
+            count, running, piece = 0, True, 0
+            pieces.clear()
             thread = threading.Thread(target=body)
             thread.start()
         def stop():
@@ -167,21 +170,22 @@ describe("Python's other threads", function()
     end)
 
     it("wait for sys.setswitchinterval", function()
-        local function turns(interval)
+        --- During how many of 12 pieces of work they run.
+        local function pieces(interval)
             counter.start()
             py.import("sys").setswitchinterval(interval)
-            local before = counter.count
-            for _ = 1, 10 do
+            local begun = counter.pieces
+            for i = 1, 12 do
+                counter.piece = i
                 long_work()
             end
-            local count = counter.count - before
             py.import("sys").setswitchinterval(0.005)
             counter.stop()
-            return count
+            return #begun
         end
-        assert.is_true(turns(0.001) >= 5)
-        -- One may have begun to wait before.
-        assert.is_true(turns(1000) <= 2)
+        assert.is_true(pieces(0.001) >= 6)
+        -- The counter may have begun to wait before.
+        assert.is_true(pieces(1000) <= 3)
     end)
 
     it("can raise an exception in what Lua does", function()
