@@ -193,6 +193,21 @@ describe("import moonlet.lua.NAME", function()
         package.preload.lm_userdata, package.preload.lm_object = nil, nil
     end)
 
+    it("leaves the functions of moonlet.lua what they are", function()
+        run [[
+            from moonlet.lua.table import concat
+            from moonlet.lua.coroutine import wrap
+            import moonlet.lua.table
+            assert concat(lua.table("ab")) == "ab"
+            assert moonlet.lua.coroutine(wrap).status == "suspended"
+            from moonlet.lua import table
+            assert table is lua.table is moonlet.lua.table
+            moonlet.lua.added = 1
+            assert lua.added == 1
+            del lua.added
+        ]]
+    end)
+
     it("finds names with dots, as Lua does", function()
         run [[
             import moonlet.lua.lm_package.inner

@@ -7,9 +7,10 @@ Run by source.c, with the helpers of luamodule.c in its namespace.
 import os
 import sys
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import BuiltinFunctionType, ModuleType
 
 import moonlet
+import moonlet.lua
 
 PREFIX = "moonlet.lua."
 VALUES = "__lua_values__"
@@ -75,6 +76,19 @@ def get_slowly(module, name):
 
 
 set_module_type(LuaModule, VALUES, get_slowly)
+
+
+class LuaPackage(ModuleType):
+    """The module moonlet.lua. Its functions stay what they are when Lua's modules of the same names
+    are imported, `table` and `coroutine`, which Python makes attributes of it."""
+
+    def __setattr__(self, name, value):
+        own = self.__dict__.get(name)
+        if not (isinstance(value, LuaModule) and isinstance(own, BuiltinFunctionType)):
+            super().__setattr__(name, value)
+
+
+moonlet.lua.__class__ = LuaPackage
 
 
 def field(value, name):
