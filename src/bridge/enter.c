@@ -27,8 +27,13 @@ int ml_enter(ml_world *w, ml_entry *e) {
         return -1;
     }
     ml_lua_touch(w);
-    lua_State *L = e->L = ml_lua_state(w, &e->fresh);
-    if (!L || !lua_checkstack(L, LUA_MINSTACK)) {
+    bool overflow;
+    lua_State *L = e->L = ml_lua_state(w, &e->fresh, &overflow);
+    if (__builtin_expect(!L || !lua_checkstack(L, LUA_MINSTACK), 0)) {
+        if (overflow) {
+            PyErr_SetString(PyExc_RecursionError, "stack overflow");
+            return -1;
+        }
         if (e->fresh) ml_lthread_free(e->fresh);
         PyErr_NoMemory();
         return -1;

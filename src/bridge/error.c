@@ -122,7 +122,7 @@ int ml_error_raise(lua_State *L, ml_world *w) {
 
 PyObject *ml_error_find(lua_State *L, ml_world *w, int index) {
     PyObject *o = ml_pyproxy_test(L, index);
-    if (o) return PyExceptionInstance_Check(o) ? o : NULL;
+    if (o && PyExceptionInstance_Check(o)) return o;
     if (!w->last_exception || !lua_checkstack(L, 1)) return NULL;
     index = lua_absindex(L, index);
     lua_rawgeti(L, LUA_REGISTRYINDEX, w->last_value);
@@ -235,7 +235,8 @@ PyObject *ml_error_new(lua_State *L, ml_world *w, int index) {
 
 void ml_error_keep(lua_State *L, ml_world *w, int index, PyObject *exception, bool crossed) {
     ml_world_defer(w, decref, exception);
-    if (ml_pyproxy_test(L, index)) return;
+    PyObject *o = ml_pyproxy_test(L, index);
+    if (o && PyExceptionInstance_Check(o)) return;
     lua_pushvalue(L, index);
     remember(L, w, exception, crossed);
     lua_pop(L, 1);
@@ -243,11 +244,9 @@ void ml_error_keep(lua_State *L, ml_world *w, int index, PyObject *exception, bo
 
 void ml_error_to_python(lua_State *L, ml_world *w, int status) {
     PyObject *o = ml_pyproxy_test(L, -1);
-    PyObject *known = o ? NULL : ml_error_find(L, w, -1);
+    PyObject *known = ml_error_find(L, w, -1);
     if (status == LUA_ERRMEM) {
         PyErr_NoMemory();
-    } else if (o && PyExceptionInstance_Check(o)) {
-        raise(o);
     } else if (o && PyExceptionClass_Check(o)) {
         PyErr_SetNone(o);
     } else if (known) {

@@ -155,7 +155,10 @@ static PyObject *class_name(PyTypeObject *type) {
     }
     Py_XDECREF(name);
     Py_XDECREF(module);
-    return full;
+    if (full && PyUnicode_Check(full)) return full;
+    PyErr_Clear(); /* a metaclass of a kind */
+    Py_XDECREF(full);
+    return PyUnicode_FromString(type->tp_name);
 }
 
 /* Exceptions as Python's last line of a traceback has them, all else as str(). */

@@ -182,6 +182,10 @@ bool ml_is_running(const ml_greenlet *g);
    for the main greenlet of another thread. */
 size_t ml_stack_size(const ml_greenlet *g);
 
+/* How many bytes the current greenlet has left of its stack, about, and in `*size` how large that is;
+   SIZE_MAX if that is not known. */
+size_t ml_stack_left(size_t *size);
+
 /* Whether the stack of `g` can be read where it is: not while it is evicted, or on its way. For
    signal handlers, too. */
 bool ml_in_place(const ml_greenlet *g);

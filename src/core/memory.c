@@ -20,15 +20,23 @@ static void *map(size_t size, size_t guard) {
 
 static void unmap(void *memory, size_t size) { munmap(memory, size); }
 
-size_t ml_thread_stack_above(const char *sp) {
+void ml_thread_stack(const char **low, const char **high) {
     pthread_attr_t attributes;
-    void *low = NULL;
+    void *start = NULL;
     size_t size = 0;
-    if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
-    pthread_attr_getstack(&attributes, &low, &size);
+    *low = *high = NULL;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0) return;
+    if (pthread_attr_getstack(&attributes, &start, &size) == 0) {
+        *low = start;
+        *high = *low + size;
+    }
     pthread_attr_destroy(&attributes);
-    const char *base = (const char *)low + size;
-    return sp > (const char *)low && sp < base ? (size_t)(base - sp) : 0;
+}
+
+size_t ml_thread_stack_above(const char *sp) {
+    const char *low, *high;
+    ml_thread_stack(&low, &high);
+    return low && sp > low && sp < high ? (size_t)(high - sp) : 0;
 }
 
 ml_memory ml_the_memory = {malloc, free, map, unmap};

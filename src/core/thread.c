@@ -98,4 +98,22 @@ void ml_thread_exit(ml_thread *t) {
     ml_thread_unref(t);
 }
 
+size_t ml_stack_left(size_t *size) {
+    ml_thread *t = ml_this_thread;
+    const char *here = __builtin_frame_address(0);
+    const char *low = NULL;
+    const char *high = NULL;
+    if (t && t->current->lane) {
+        low = t->current->lane->low;
+        high = t->current->lane->base;
+    } else if (t) {
+        if (!t->main_low) ml_thread_stack(&t->main_low, &t->main_high);
+        low = t->main_low;
+        high = t->main_high;
+    }
+    *size = (size_t)(high - low);
+    /* A host may run on a stack of its own. */
+    return low && here > low && here < high ? (size_t)(here - low) : SIZE_MAX;
+}
+
 ml_thread *ml_this_thread_or_null(void) { return ml_this_thread; }

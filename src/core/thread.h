@@ -28,6 +28,8 @@ struct ml_thread {
     bool exited;
     size_t tenants; /* itself, and the main and started greenlets not yet finalised */
 
+    const char *main_low, *main_high; /* of the stack that is no lane; NULL: not asked for yet */
+
     /* AddressSanitizer's view of the stack that is no lane. */
     const void *main_bottom;
     size_t main_size;
@@ -40,6 +42,9 @@ extern _Thread_local ml_thread *ml_this_thread __attribute__((tls_model("initial
 /* How many bytes of the calling thread's own stack there are from `sp` to its base; 0 if `sp` is
    elsewhere. */
 size_t ml_thread_stack_above(const char *sp);
+
+/* Where the calling thread's own stack is; both NULL if that is not known. */
+void ml_thread_stack(const char **low, const char **high);
 
 /* Kills what is in the graveyard. */
 void ml_thread_drain(ml_thread *t);

@@ -405,11 +405,25 @@ void ml_lthread_free(ml_lthread *t) {
    limit Lua's own one is left to end the recursion, while there is still C stack. */
 enum { DEPTH_PER_THREAD = 64, DEPTH_LIMIT = 1024 };
 
-lua_State *ml_lua_state(ml_world *w, ml_lthread **fresh) {
+/* What a recursion through both languages has to leave of the C stack, for what each does meanwhile:
+   this, or a quarter of a small stack. */
+enum { STACK_RESERVE = 1 << 20 };
+
+static bool is_stack_full(void) {
+    size_t size;
+    size_t left = ml_stack_left(&size);
+    return left < STACK_RESERVE && left < size / 4;
+}
+
+lua_State *ml_lua_state(ml_world *w, ml_lthread **fresh, bool *overflow) {
     ml_greenlet *g = ml_current();
     *fresh = NULL;
+    *overflow = false;
     for (const ml_activation *a = g->lua; a; a = a->previous) {
         if (a->world != w) continue;
+        if (a->depth < DEPTH_PER_THREAD - 1) return a->L;
+        *overflow = is_stack_full();
+        if (*overflow) return NULL;
         if (a->depth % DEPTH_PER_THREAD != DEPTH_PER_THREAD - 1 || a->depth >= DEPTH_LIMIT) {
             return a->L;
         }

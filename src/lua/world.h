@@ -321,8 +321,9 @@ static inline void ml_lua_return(const ml_activation *a) {
 
 /* The Lua thread on which the current greenlet calls into `w`: the one it came from, else one of
    its own. A call that is nested deep gets a fresh one, `*fresh`, because Lua allows only some
-   200 C calls in each (LUAI_MAXCCALLS); give it back with ml_lthread_free. NULL: out of memory. */
-lua_State *ml_lua_state(ml_world *w, ml_lthread **fresh);
+   200 C calls in each (LUAI_MAXCCALLS); give it back with ml_lthread_free. NULL: out of memory, or
+   with `*overflow` of stack. */
+lua_State *ml_lua_state(ml_world *w, ml_lthread **fresh, bool *overflow);
 void ml_lthread_free(ml_lthread *t);
 
 /* What every world has; NULL before the first one. */
