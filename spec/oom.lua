@@ -338,7 +338,7 @@ local cases = {
             assert(o)
         end
         fails(sentinel, function()
-            local o <close> = Thing()
+            local _ <close> = Thing()
             error(sentinel)
         end)
     end,
