@@ -1,3 +1,6 @@
+# The package for Python alone. The module `moonlet` of the program, with Lua, has stubs of its own:
+# python/program/moonlet in the source tree.
+
 __all__ = ["get_include", "install"]
 __version__: str
 

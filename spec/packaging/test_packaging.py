@@ -521,6 +521,81 @@ class Types(unittest.TestCase):
                 env={"MYPYPATH": self.stubs})
 
 
+class ProgramTypes(unittest.TestCase):
+    """The stubs of the program's module moonlet, which has Lua."""
+
+    stubs = os.path.join(ROOT, "python", "program")
+    path = stubs + ":" + os.path.join(ROOT, "python")  # for greenlet
+
+    def mypy(self, *args, status=0):
+        return execute(python, "-m", "mypy", "--strict", *args, status=status,
+                       env={"MYPYPATH": self.path}).stdout
+
+    def test_program(self):
+        path = write("typed_lua.py", """
+            import moonlet.lua.string
+            from collections.abc import Generator, Mapping
+            from greenlet import greenlet
+            from moonlet import LuaError, LuaFunction, LuaSequence, LuaTable, lua
+            from moonlet.lua import socket
+
+            def count(fields: Mapping[object, object]) -> int:
+                return len(fields)
+
+            def first(values: Generator[int, int, str]) -> int:
+                return next(values)
+
+            table: LuaTable = lua.table({1: "one"}, two=2)
+            table.name = table["x"] = table.pop("two") + 1
+            count(table)
+            function: LuaFunction = lua.load("return ...")
+            first(lua.coroutine(function, 1))
+            with lua.eval("io.tmpfile()") as file:
+                file.write(moonlet.lua.string.rep("ab", 2), socket.bind("*", 0))
+            items: list[int] = LuaSequence(table)[1:]
+            try:
+                greenlet(lua.execute).switch("error{}")
+            except LuaError as error:
+                print(error.value, items, moonlet.collect() + 1)
+        """)
+        self.mypy(path)
+
+    def test_mistakes(self):
+        path = write("lua_mistakes.py", """
+            from moonlet import LuaTable, collect, get_include, lua
+            LuaTable(1)
+            collect(1)
+            lua.eval(1)
+            lua.coroutine(print)
+            lua.table(1, 2)
+        """)
+        printed = self.mypy(path, status=1)
+        lines = {int(n) for n in re.findall(r"lua_mistakes.py:(\d+): error", printed)}
+        self.assertEqual(lines, {2, 3, 4, 5, 6, 7})
+
+    def test_stubs(self):
+        self.mypy(os.path.join(self.stubs, "moonlet", "__init__.pyi"),
+                  os.path.join(self.stubs, "moonlet", "lua", "__init__.pyi"))
+
+    def test_stubs_say_what_is_there(self):
+        program = os.path.join(ROOT, "build", "moonlet")
+        if not os.path.exists(program):
+            raise unittest.SkipTest("there is no " + program)
+        # It is __getattribute__ that finds attributes.
+        allow = write("allow_program.txt", "moonlet\\.LuaObject\\.__getattr__\n")
+        path = write("stubtest.lua", """
+            local py = require "moonlet".python
+            py.exec [[
+            import sys
+            from mypy import stubtest
+            import moonlet.lua
+            sys.exit(stubtest.main())
+            ]]
+        """)
+        execute(program, "--python=" + python, path, "moonlet", "--allowlist", allow,
+                env={"MYPYPATH": self.stubs})
+
+
 class Gevent(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

@@ -271,7 +271,7 @@ static PyMethodDef functions[] = {
      "Collects garbage of Python and Lua together. Returns the number of unreachable objects that\n"
      "Python's collector has found, as gc.collect() does; 0 while a collection runs."},
     {"call_soon_threadsafe", (PyCFunction)(void (*)(void))ml_call_soon_threadsafe, METH_FASTCALL,
-     "call_soon_threadsafe(f, *args)\n\n"
+     "call_soon_threadsafe($module, f, /, *args)\n--\n\n"
      "Leave the call f(*args) to the thread that runs Lua: that of the Lua state of f, or for\n"
      "other callables that of the oldest one. May be called by any thread. Calls are made in\n"
      "their order, when Lua next leaves for Python or switches, or between two of its steps;\n"

@@ -243,7 +243,7 @@ static void dealloc(PyObject *o) {
 
 static PyMethodDef methods[] = {
     {"close", close_loop, METH_NOARGS,
-     "close()\n--\n\nEnds the loop as `break` does: closes its closing value, if there is one."},
+     "close($self, /)\n--\n\nEnds the loop as `break` does: closes its closing value, if there is one."},
     {NULL, NULL, 0, NULL},
 };
 

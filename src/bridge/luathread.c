@@ -294,10 +294,10 @@ PyMethodDef ml_luathread_methods[] = {
      "Resumes the coroutine: its yield gives the values; the first time they are arguments of its\n"
      "function. Returns what it yields next; raises StopIteration with what it returns."},
     {"throw", (PyCFunction)(void (*)(void)) throw, METH_FASTCALL,
-     "throw($self, exception, /)\n--\n\n"
+     "throw($self, type, value=None, traceback=None, /)\n--\n\n"
      "The same, but its yield raises the exception: of a LuaError, the value."},
     {"close", close_thread, METH_NOARGS,
-     "close()\n--\n\nEnds the coroutine, as coroutine.close() does: its variables that are to be\n"
+     "close($self, /)\n--\n\nEnds the coroutine, as coroutine.close() does: its variables that are to be\n"
      "closed are closed."},
     {NULL, NULL, 0, NULL},
 };
