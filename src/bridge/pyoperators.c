@@ -125,8 +125,7 @@ static int less_equal(lua_State *L) { return compare(L, "__le", Py_LE); }
    user took the metamethod out of it. */
 static PyObject *apply(lua_State *L, const char *event, PyObject *(*function)(PyObject *)) {
     ml_world *w = world(L);
-    PyObject *o = ml_pyproxy_test(L, 1);
-    if (!o) luaL_typeerror(L, 1, "Python object");
+    PyObject *o = ml_pyproxy_check(L, w, 1);
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
     PyObject *result = ml_may_operate(L, &activation, event, 1) ? function(o) : NULL;
