@@ -8,17 +8,25 @@ local function read(path)
     return file:read "a"
 end
 
-local path = "lua/library/moonlet.lua"
+local paths = { "lua/library/moonlet.lua" }
+do
+    local list <close> = assert(io.popen "ls lua/library/moonlet/*.lua")
+    for path in list:lines() do
+        paths[#paths + 1] = path
+    end
+end
 
---- The classes of the file, each with its members and operators, sets of names; and all functions,
+--- The classes of all files, each with its members and operators, sets of names; and all functions,
 --- each with its name, parameters and comment, a list of lines.
+local classes, functions = {}, {}
+
 local function parse(text)
-    local classes, functions, variables, comment = {}, {}, {}, {}
+    local variables, comment = {}, {}
     local class
     for line in text:gmatch "([^\n]*)\n" do
-        local name = line:match "^%-%-%-@class ([%w_.]+)$"
+        local name = line:match "^%-%-%-@class ([%w_.]+)$" or line:match "^%-%-%-@class ([%w_.]+): "
         if name then
-            class = { members = {}, operators = {} }
+            class = classes[name] or { members = {}, operators = {} }
             classes[name] = class
         end
         local field = line:match "^%-%-%-@field ([%a_][%w_]*)%?? "
@@ -44,11 +52,11 @@ local function parse(text)
             comment = {}
         end
     end
-    return classes, functions
 end
 
-local text = read(path)
-local classes, functions = parse(text)
+for _, path in ipairs(paths) do
+    parse(read(path))
+end
 
 local function keys(t)
     local set = {}
@@ -73,8 +81,10 @@ end
 
 describe("the definitions for the Lua language server", function()
     it("are Lua", function()
-        assert.is_function(assert(loadfile(path)))
-        assert.equal("---@meta moonlet", text:match "^[^\n]*")
+        for _, path in ipairs(paths) do
+            assert.is_function(assert(loadfile(path)))
+            assert.matches("^%-%-%-@meta moonlet", read(path))
+        end
     end)
 
     it("have the fields of moonlet", function()
@@ -83,6 +93,27 @@ describe("the definitions for the Lua language server", function()
 
     it("have the fields of moonlet.python", function()
         assert.same(keys(py), classes["moonlet.python"].members)
+    end)
+
+    it("have what the objects of the scheduler have", function()
+        for _ in pairs(moonlet) do -- loads all
+        end
+        for name, class in pairs(require("moonlet.class").all) do
+            local set = {}
+            for key in pairs(class.properties) do
+                set[key] = true
+            end
+            local methods = class.methods
+            while methods do
+                for key in pairs(methods) do
+                    set[key] = true
+                end
+                methods = (getmetatable(methods) or {}).__index
+            end
+            local declared = "moonlet." .. name:gsub("^%l", string.upper):gsub(" (%l)", string.upper):gsub(" ", "")
+            assert.is_table(classes[declared], declared)
+            assert.same(set, classes[declared].members, declared)
+        end
     end)
 
     it("have what a greenlet has", function()

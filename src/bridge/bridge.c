@@ -1,5 +1,6 @@
 /* How greenlets of the two languages meet: parcels from the one in the other. And opening. */
 
+#include "../hub/hub.h"
 #include "luaproxy.h"
 
 #include <string.h>
@@ -9,7 +10,7 @@
 typedef struct delivery {
     ml_world *world;
     ml_parcel *parcel;
-    bool start;
+    ml_reception as;
 } delivery;
 
 /* Pushes the values of the Python parcel; runs protected. They were deferred to be released. */
@@ -24,9 +25,11 @@ static int push_values(lua_State *L) {
         return 1;
     }
     PyObject *value = p->value;
-    bool unpack = value && (p->count != 1 || (!d->start && PyTuple_CheckExact(value)));
+    bool unpack = value && (p->count != 1 || (d->as == ML_SWITCHED && PyTuple_CheckExact(value)));
     if (unpack) {
         ml_results_to_lua(L, w, Py_NewRef(value));
+    } else if (value && d->as == ML_OPAQUE) {
+        ml_boxed_to_lua(L, w, value, true);
     } else if (value) {
         ml_to_lua(L, w, value);
     }
@@ -34,7 +37,7 @@ static int push_values(lua_State *L) {
     return lua_gettop(L);
 }
 
-static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
+static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, ml_reception as) {
     if (parcel->kind == &ml_lua_parcel) {
         /* From another Lua state: by way of Python. */
         if (ml_py_import_parcel(parcel) != 0) ml_py_pack_error(parcel);
@@ -46,7 +49,7 @@ static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
     }
     if (!lua_checkstack(L, 4)) return ml_lgreenlet_overflow(L, parcel);
     int top = lua_gettop(L);
-    delivery d = {w, parcel, start};
+    delivery d = {w, parcel, as};
     lua_pushcfunction(L, push_values);
     lua_pushlightuserdata(L, &d);
     int status = lua_pcall(L, 1, LUA_MULTRET, 0);
@@ -235,6 +238,7 @@ void ml_bridge_open(lua_State *L) {
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
     ml_collect_open(L, w);
+    ml_hub_open(L, w);
     ml_world_drain(w);
 }
 
@@ -255,10 +259,7 @@ static PyObject *collect(PyObject *module, PyObject *nothing) {
 static PyObject *get_late(PyObject *module, PyObject *name) {
     const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : "";
     if (!text) return NULL;
-    if (strcmp(text, "LuaSequence") != 0) {
-        PyErr_Format(PyExc_AttributeError, "module 'moonlet' has no attribute %R", name);
-        return NULL;
-    }
+    if (strcmp(text, "LuaSequence") != 0) return ml_hub_attribute(name);
     PyObject *value = ml_source_get(&ml_tables_source, text);
     if (value && PyModule_AddObjectRef(module, text, value) != 0) Py_CLEAR(value);
     return value;
@@ -294,7 +295,7 @@ PyObject *ml_PyInit_moonlet(void) {
     if (!module) return NULL;
     if (ml_threads_init() != 0 || ml_error_init(module) != 0 || ml_luaproxy_init(module) != 0 ||
         ml_luastring_init(module) != 0 || ml_luamodule_init(module) != 0 ||
-        ml_collect_init() != 0 ||
+        ml_collect_init() != 0 || ml_hub_init(module) != 0 ||
         PyModule_AddStringConstant(module, "__version__", MOONLET_VERSION) != 0) {
         Py_CLEAR(module);
     }

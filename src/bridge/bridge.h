@@ -192,7 +192,25 @@ int ml_pcall(const ml_entry *e, int arguments, int results);
 /* All at once: calls `function` with a pointer to `argument` as light userdata. 0 or -1. */
 int ml_protect(ml_world *w, lua_CFunction function, void *argument);
 
+/* ------------------------------------------------------------------- boxes, for the scheduler
+
+   What keeps a value as it is on its way through Lua: see raw.c of src/hub. */
+
+extern PyTypeObject ml_Box_Type;
+
+/* Borrowed. */
+PyObject *ml_box_content(PyObject *box);
+
+/* As ml_to_lua, but bytes, and a tuple if it is a `result`, come in a box. May raise. */
+void ml_boxed_to_lua(lua_State *L, ml_world *w, PyObject *o, bool result);
+
+/* The type for tables like the one at `index` (borrowed), or NULL. Raises no error. */
+PyTypeObject *ml_class_of_table(lua_State *L, int index);
+
 /* ------------------------------------------------------------------------------------ errors */
+
+/* Whether an exception is moonlet.Cancelled. */
+bool ml_is_cancel(PyObject *exception);
 
 extern PyObject *ml_PyExc_LuaError; /* moonlet.LuaError, with the attribute `value` */
 

@@ -1,5 +1,6 @@
 /* The module moonlet.lua: Lua for Python code. */
 
+#include "../hub/hub.h"
 #include "luaproxy.h"
 
 #include <string.h>
@@ -267,7 +268,8 @@ static PyObject *find_spec(PyObject *unused, PyObject *args, PyObject *kwargs) {
     }
     const char *text = PyUnicode_AsUTF8(name);
     if (!text) return NULL;
-    if (strncmp(text, PREFIX, strlen(PREFIX)) != 0) Py_RETURN_NONE;
+    if (strncmp(text, "moonlet.", 8) != 0) Py_RETURN_NONE;
+    if (strncmp(text, PREFIX, strlen(PREFIX)) != 0) return ml_hub_find_spec(name, text + 8);
     PyObject *function = ml_source_get(&ml_modules_source, "find_spec");
     PyObject *spec = function ? PyObject_CallOneArg(function, name) : NULL;
     Py_XDECREF(function);

@@ -37,7 +37,10 @@ static PyObject *call_function(PyObject *self, PyObject *const *args, size_t nar
 
 PyObject *ml_luaproxy_new(lua_State *L, ml_world *w, int index) {
     switch (lua_type(L, index)) {
-        case LUA_TTABLE: return ml_luaobject_new(L, w, index, &ml_LuaTable_Type, NULL);
+        case LUA_TTABLE: {
+            PyTypeObject *type = ml_class_of_table(L, index);
+            return ml_luaobject_new(L, w, index, type ? type : &ml_LuaTable_Type, NULL);
+        }
         case LUA_TFUNCTION: return ml_luaobject_new(L, w, index, &LuaFunction_Type, call_function);
         case LUA_TTHREAD: return ml_luaobject_new(L, w, index, &LuaThread_Type, NULL);
         default: return ml_luaobject_new(L, w, index, &LuaUserdata_Type, NULL);
@@ -210,7 +213,7 @@ static PyObject *getattr(PyObject *self, PyObject *name) {
     if (_PyType_Lookup(Py_TYPE(self), name) || ml_is_special_name(name)) {
         return PyObject_GenericGetAttr(self, name);
     }
-    if (Py_TYPE(self) == &ml_LuaTable_Type) return get(self, name);
+    if (PyType_IsSubtype(Py_TYPE(self), &ml_LuaTable_Type)) return get(self, name);
     request r = {.self = (LuaObject *)self, .key = name};
     PyObject *value = perform(do_get_field, &r);
     return value || PyErr_Occurred() ? value : PyObject_GenericGetAttr(self, name);
@@ -414,7 +417,7 @@ PyTypeObject ml_LuaTable_Type = {
     .tp_doc = "A Lua table. t[k] and t.k are its fields, None where there are none; len() is "
               "Lua's #, indices start at 1, iteration gives the keys.",
     .tp_base = &ml_LuaObject_Type,
-    .tp_flags = FLAGS | Py_TPFLAGS_MAPPING,
+    .tp_flags = FLAGS | Py_TPFLAGS_MAPPING | Py_TPFLAGS_BASETYPE,
     .tp_call = call_object,
     .tp_repr = ml_luatable_repr,
     .tp_iter = ml_luatable_iter,

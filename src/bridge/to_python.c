@@ -90,7 +90,8 @@ PyObject *ml_typed_to_python(lua_State *L, ml_world *w, int index, int type) {
         case LUA_TSTRING: return string_to_python(L, index);
         case LUA_TUSERDATA: {
             PyObject *o = ml_pyproxy_test(L, index);
-            return o ? Py_NewRef(o) : ml_luaproxy_new(L, w, index);
+            if (!o) return ml_luaproxy_new(L, w, index);
+            return Py_NewRef(Py_TYPE(o) == &ml_Box_Type ? ml_box_content(o) : o);
         }
         default: return ml_luaproxy_new(L, w, index);
     }

@@ -157,14 +157,18 @@ static PyObject *format(PyObject *exception) {
     return stripped;
 }
 
-/* moonlet.traceback([thread,] [message [, level]]) */
+/* moonlet.traceback([thread,] [message [, level]]); without a level it gives a cancel as it is. */
 static int traceback(lua_State *L) {
     ml_world *w = world(L);
     lua_State *thread = lua_tothread(L, 1);
     if (thread) lua_remove(L, 1);
     lua_settop(L, 2);
-    lua_Integer level = luaL_optinteger(L, 2, thread && thread != L ? 0 : 1);
     PyObject *o = ml_pyproxy_test(L, 1);
+    if (o && lua_isnoneornil(L, 2) && ml_is_cancel(o)) { /* a handler of xpcall: let it pass */
+        lua_settop(L, 1);
+        return 1;
+    }
+    lua_Integer level = luaL_optinteger(L, 2, thread && thread != L ? 0 : 1);
     bool known = o ? PyExceptionInstance_Check(o) : lua_type(L, 1) == LUA_TSTRING;
     if (known && !o) known = (o = ml_error_exception(L, w, 1));
     if (known) {

@@ -30,11 +30,11 @@ int ml_lgreenlet_overflow(lua_State *L, ml_parcel *parcel) {
 
 /* Pushes what a parcel brought and settles it. Returns the number of values; with parcel->error
    it is one, to be raised. Raises no Lua error itself. */
-static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, bool start) {
+static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, ml_reception as) {
     int count = parcel->count;
     lua_State *from = parcel->value;
     if (parcel->kind != &ml_lua_parcel || parcel->extra != w) {
-        count = w->bridge->receive(L, w, parcel, start);
+        count = w->bridge->receive(L, w, parcel, as);
     } else if (count && from != L) {
         if (!lua_checkstack(L, count)) return ml_lgreenlet_overflow(L, parcel);
         lua_xmove(from, L, count);
@@ -60,7 +60,7 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
     g->lua = &base;
     ml_push_handler(L, w);
     lua_insert(L, 1);
-    int count = receive(L, w, parcel, true);
+    int count = receive(L, w, parcel, ML_ARGUMENTS);
     ml_lua_resumed(w);
     bool failed = parcel->error || lua_pcall(L, count, LUA_MULTRET, 1) != LUA_OK;
     g->lua = NULL;
@@ -135,7 +135,7 @@ static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parce
         }
         return luaL_error(L, "%s", ml_error_text(result));
     }
-    int count = receive(L, w, parcel, false);
+    int count = receive(L, w, parcel, ML_SWITCHED);
     return parcel->error ? lua_error(L) : count;
 }
 
@@ -155,6 +155,38 @@ static int throw_method(lua_State *L) {
     /* As in greenlet: what ends quietly ends quietly, even if it has ended long ago. */
     parcel.error = g->state != ML_DEAD || !w->bridge->is_exit(L);
     return switch_to(L, w, g, &parcel);
+}
+
+/* resume(g, ...): switches to `g`, for the scheduler. Returns what came back: whether a greenlet has
+   ended, whether without an error, which one (a light userdata) and its values, which are opaque;
+   else whether it is no error, who switched here, and the values. */
+static int resume(lua_State *L) {
+    const ml_handle *h = check_handle(L, 1);
+    ml_world *w = h->world;
+    if (w->closed) return luaL_error(L, "the Lua state is closed");
+    check_may_leave(L, w);
+    if (w->deferred_count) ml_world_drain(w);
+    if (ml_has_posted(w)) run_posted(L, w);
+    ml_parcel parcel = pack(L, w, lua_gettop(L) - 1);
+    int result = ml_switch(h->pointer, &parcel);
+    ml_lua_resumed(w);
+    if (__builtin_expect(result != 0, 0)) {
+        if (result == ML_ELANGUAGE) {
+            w->bridge->push_error(L, w);
+            return lua_error(L);
+        }
+        return luaL_error(L, "%s", ml_error_text(result));
+    }
+    ml_greenlet *origin = parcel.origin;
+    lua_pushboolean(L, parcel.results || (parcel.error && origin && origin->state == ML_DEAD));
+    lua_pushboolean(L, !parcel.error);
+    lua_pushlightuserdata(L, origin);
+    int count = receive(L, w, &parcel, parcel.results ? ML_OPAQUE : ML_SWITCHED);
+    if (parcel.error) {
+        lua_pushboolean(L, 0);
+        lua_replace(L, -count - 3);
+    }
+    return count + 3;
 }
 
 /* ------------------------------------------------------------------------------- attributes */
@@ -338,6 +370,11 @@ void ml_lgreenlet_open(lua_State *L, ml_world *w) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ml_greenlet_tag);
     lua_pushliteral(L, "stack overflow (too many values passed to a greenlet)");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &overflow_key);
+}
+
+void ml_lgreenlet_register_native(lua_State *L, ml_world *w) {
+    static const luaL_Reg functions[] = {{"resume", resume}, {NULL, NULL}};
+    set_functions(L, w, functions);
 }
 
 void ml_lgreenlet_register(lua_State *L, ml_world *w) {

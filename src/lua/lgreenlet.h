@@ -18,6 +18,9 @@ ml_greenlet *ml_lgreenlet_test(lua_State *L, int index);
 extern const char ml_greenlet_tag;
 
 /* The functions `greenlet` and `current` of the module, which is on top of the stack. */
+/* Adds resume to the table on top. May raise. */
+void ml_lgreenlet_register_native(lua_State *L, ml_world *w);
+
 void ml_lgreenlet_register(lua_State *L, ml_world *w);
 
 /* Parcels from Lua: `value` is the lua_State whose topmost `count` values they are (an error:

@@ -2,8 +2,21 @@
 
 #include "world.h"
 
+static void post_to_loop(ml_world *w, ml_posted *p) {
+    if (w->loop_posted) {
+        w->last_loop_posted->next = p;
+    } else {
+        w->loop_posted = p;
+    }
+    w->last_loop_posted = p;
+}
+
 void ml_world_post(ml_world *w, ml_posted *p) {
     p->next = NULL;
+    if (w->has_loop) {
+        post_to_loop(w, p);
+        return;
+    }
     if (ml_has_posted(w)) {
         w->last_posted->next = p;
     } else {
@@ -44,7 +57,35 @@ void ml_world_run_posted(ml_world *w) {
     ml_world_release(w);
 }
 
+/* What waits for the loop comes after what was posted before. */
+static void take_from_loop(ml_world *w) {
+    ml_posted *first = w->loop_posted;
+    if (!first) return;
+    w->loop_posted = NULL;
+    if (ml_has_posted(w)) {
+        w->last_posted->next = first;
+    } else {
+        atomic_store_explicit(&w->posted, first, memory_order_relaxed);
+    }
+    w->last_posted = w->last_loop_posted;
+}
+
+void ml_world_set_loop(ml_world *w, bool on) {
+    if (w->has_loop == on) return;
+    w->has_loop = on;
+    if (on || !w->loop_posted) return;
+    take_from_loop(w);
+    ml_ticks_on(w);
+}
+
+void ml_world_run_loop_posted(ml_world *w) {
+    if (w->doing_posted || w->closing || w->closed || ml_in_finalizer(w)) return;
+    take_from_loop(w);
+    if (ml_has_posted(w)) ml_world_run_posted(w);
+}
+
 void ml_world_discard_posted(ml_world *w) {
+    take_from_loop(w);
     while (ml_has_posted(w)) {
         ml_posted *p = take(w);
         p->run(w, p);

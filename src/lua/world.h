@@ -28,6 +28,13 @@ enum {
     ML_ALONE = 4,  /* there is no other thread */
 };
 
+/* What the values of a parcel are for. */
+typedef enum ml_reception {
+    ML_ARGUMENTS, /* of a function that is about to start */
+    ML_SWITCHED,  /* by a switch */
+    ML_OPAQUE,    /* to be passed on: a value that could not come back as it is comes in a box */
+} ml_reception;
+
 /* What the bridge puts in, so that this room need not know the other language. */
 typedef struct ml_lua_bridge {
     /* A new greenlet (a new reference) with this parent (NULL: the current one). Its body is
@@ -37,9 +44,9 @@ typedef struct ml_lua_bridge {
     /* Whether the value at index 1 belongs to the other language, and if so can be called. */
     bool (*is_foreign)(lua_State *L, bool *callable);
     /* Pushes the values of a parcel that another room or world sent, and releases them: returns
-       how many. `start`: they are arguments of a function that is about to start. If they cannot
-       be taken, sets parcel->error and pushes one value, the error. Raises no Lua error. */
-    int (*receive)(lua_State *L, ml_world *w, ml_parcel *parcel, bool start);
+       how many. If they cannot be taken, sets parcel->error and pushes one value, the error. Raises
+       no Lua error. */
+    int (*receive)(lua_State *L, ml_world *w, ml_parcel *parcel, ml_reception as);
     /* Pushes the error that the other language has set. May raise a Lua error. */
     void (*push_error)(lua_State *L, ml_world *w);
     /* Replaces the value on top by what is to be thrown for it; nil: what ends a greenlet
@@ -102,6 +109,9 @@ struct ml_world {
     ml_posted *_Atomic posted; /* for the thread of this world: the first; see ml_world_post */
     ml_posted *last_posted;
     bool doing_posted;
+    bool has_loop;          /* see ml_world_set_loop */
+    ml_posted *loop_posted; /* what is left to it */
+    ml_posted *last_loop_posted;
     void (*wake)(void *argument); /* for a loop: see ml_world_post; NULL: nobody waits */
     void *wake_argument;
     const void *others;       /* see ml_lua_resumed */
@@ -254,6 +264,13 @@ void ml_world_post(ml_world *w, ml_posted *p);
    as if by the running code: the innermost activation is that of who calls it here. Nothing that it
    runs can switch. */
 void ml_world_run_posted(ml_world *w);
+
+/* A loop runs that is woken (w->wake), and that asks for what was posted: meanwhile nothing else runs
+   that. */
+void ml_world_set_loop(ml_world *w, bool on);
+
+/* As ml_world_run_posted, for the loop. */
+void ml_world_run_loop_posted(ml_world *w);
 
 /* Calls what was posted to a world that has been closed. */
 void ml_world_discard_posted(ml_world *w);

@@ -1,0 +1,16 @@
+# Writes arrays of ml_file (src/hub/hub.h) with the files named in the lists LUA and PYTHON to OUTPUT:
+# cmake -DLUA=a.lua;b.lua -DPYTHON=c.py -DOUTPUT=d -P embed_files.cmake
+set(content "")
+foreach(language LUA PYTHON)
+  string(TOLOWER "${language}" lower)
+  set(entries "")
+  foreach(path ${${language}})
+    get_filename_component(name "${path}" NAME_WE)
+    file(READ "${path}" bytes HEX)
+    string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
+    string(APPEND content "static const char ${lower}_${name}[] = {${bytes}0};\n")
+    string(APPEND entries "    {\"${name}\", ${lower}_${name}, sizeof ${lower}_${name} - 1},\n")
+  endforeach()
+  string(APPEND content "static const ml_file ${lower}_files[] = {\n${entries}    {0}};\n")
+endforeach()
+file(WRITE "${OUTPUT}" "${content}")

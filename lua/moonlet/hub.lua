@@ -1,0 +1,869 @@
+-- The hub: which task runs, what is ready, timers, and the loop that waits.
+--
+-- A task is a greenlet with what the scheduler knows of it. One that waits switches to the next task
+-- that is ready, or to the hub: a greenlet that starts tasks, is told when they end, and waits for
+-- I/O, timers and other threads when nothing is ready.
+--
+-- What is ready runs in rounds. A round is all that is ready at its start: each once, those of higher
+-- priority first, equal ones in the order in which they became ready. What becomes ready meanwhile
+-- waits for the next round. So nothing that is ready waits longer than one round.
+
+local moonlet = require "moonlet"
+local native = require "moonlet.native"
+local timers = require "moonlet.timers"
+
+local clock, id, resume = native.clock, native.id, native.resume
+local huge = math.huge
+
+local hub = {}
+
+-- Between two looks at I/O while something is ready, in seconds.
+local POLL_INTERVAL = 0.0005
+-- What does not have to wait goes on so many times before others get their turn.
+local TURN_LIMIT = 128
+
+-- ------------------------------------------------------------------------------------- state
+
+local hub_greenlet
+local running = { name = "nobody" } -- the task that runs
+local since = 0 -- when it was switched to
+local tasks = {} -- those that were started: by the address of their greenlets
+local adopted = setmetatable({}, { __mode = "v" }) -- and greenlets of others that have waited
+
+local round, at = {}, 1 -- what is left of this round: from round[at] on
+local later, later_count = {}, 0 -- what is ready for the next one
+local mixed = false -- later has tasks with a priority that is not 0
+local queue = timers.new()
+local turns = TURN_LIMIT
+local next_look = 0 -- when the hub wants to look at timers and I/O
+local stepper -- the greenlet that has called step
+local step_end = huge
+local boss -- what the one who has called run waits for
+local uv, run_uv, fd -- luv, once it was loaded
+local external = 0 -- how much is under way that nobody here sees, as in threads
+local trace -- a function, or nil
+local virtual -- a virtual clock, or nil
+local on_error
+
+--- The scope that tasks belong to which are nobody's.
+hub.root = { children = 0 }
+hub.base = hub.root
+
+local function now()
+    return virtual and virtual.time or clock()
+end
+hub.now_raw = clock
+
+--- moonlet.now(): the scheduler's time in seconds, from an arbitrary start. It never goes back.
+--- With a virtual clock it is that clock's.
+function hub.now()
+    return now()
+end
+
+-- -------------------------------------------------------------------------- Python's way in
+
+local raw_of = setmetatable({}, { __mode = "k" })
+local unbox = native.unbox
+
+--- A function for Lua that gives what `f` gives, with values that came from Python as Lua gets them
+--- elsewhere; Python calls `f` itself.
+function hub.facing(f)
+    local function facing(...)
+        return unbox(f(...))
+    end
+    raw_of[facing] = f
+    return facing
+end
+
+--- The function called `name` in the file `module`, for Python. Dots in the name lead into tables.
+function hub.find(module, name)
+    local value = require("moonlet." .. module)
+    for part in name:gmatch "[^.]+" do
+        value = value[part]
+    end
+    return raw_of[value] or value
+end
+
+-- --------------------------------------------------------------------------- ready and waiting
+
+--- Makes `task` run in the next round.
+local function ready(task)
+    later_count = later_count + 1
+    later[later_count] = task
+    if task.rank then
+        mixed = true
+    end
+end
+hub.ready = ready
+
+--- Somebody's priority has changed.
+function hub.rerank()
+    mixed = true
+end
+
+-- Those of higher priority first; otherwise as they are.
+local function sort(list, count)
+    local order = {}
+    for i = 1, count do
+        order[list[i]] = i
+    end
+    table.sort(list, function(a, b)
+        local p, q = a.rank or 0, b.rank or 0
+        if p ~= q then
+            return p > q
+        end
+        return order[a] < order[b]
+    end)
+end
+
+local function begin_round()
+    round, later = later, round
+    at = 1
+    if mixed then
+        mixed = false
+        sort(round, later_count)
+    end
+    later_count = 0
+end
+
+-- Leaves `me`, which has registered what it waits for: chooses who is next, the hub or a task that can
+-- go on, and returns that one's greenlet; nil if it is `me`.
+local function choose(me)
+    turns = TURN_LIMIT
+    local time = clock()
+    me.used = (me.used or 0) + time - since
+    since = time
+    local next_task = round[at]
+    if not next_task and later_count > 0 and time < next_look then
+        begin_round()
+        next_task = round[at]
+    end
+    if not next_task or not next_task.started or time >= step_end then
+        running = hub
+        return hub_greenlet
+    end
+    round[at] = nil
+    at = at + 1
+    if trace then
+        trace("switch", next_task)
+    end
+    running = next_task
+    if next_task == me then
+        return nil
+    end
+    return next_task.greenlet
+end
+
+local function cancel_error(scope)
+    while scope and not scope.cancelled do
+        scope = scope.parent
+    end
+    local reason = scope and scope.reason
+    local text = reason == nil and "the task was cancelled" or tostring(reason)
+    return moonlet.Cancelled(text)
+end
+
+-- Undoes what `entry` waits for.
+local function undo(entry)
+    if entry.armed then
+        queue:remove(entry)
+    end
+    if entry.undo then
+        entry:undo()
+    end
+end
+
+-- Ends a wait: `outcome` is true, or why it ends without what was waited for.
+local function finish_wait(entry, outcome)
+    if entry.outcome ~= nil then
+        return false
+    end
+    entry.outcome = outcome
+    local task = entry.task
+    task.entry = nil
+    ready(task)
+    return true
+end
+
+--- Ends the wait of a task for `entry`, which got what it waited for. False: it has ended already.
+--- Whoever calls this has taken the entry out of where it was. One that waits for several things at once
+--- has an entry for each, with the one it waits for as `whole`; that learns which one has `fired`.
+function hub.wake(entry)
+    local whole = entry.whole
+    if whole then
+        if whole.outcome ~= nil then
+            return false
+        end
+        whole.fired = entry
+        entry = whole
+    elseif entry.outcome ~= nil then
+        return false
+    end
+    entry.outcome = true
+    local task = entry.task
+    task.entry = nil
+    later_count = later_count + 1
+    later[later_count] = task
+    if task.rank then
+        mixed = true
+    end
+    return true
+end
+
+local function expire(entry)
+    if entry.outcome == nil then
+        if entry.undo then
+            entry:undo()
+        end
+        finish_wait(entry, "timeout")
+    end
+end
+
+--- Ends the wait for `entry` with an error. False: it has ended already.
+function hub.fail(entry, err)
+    if entry.outcome ~= nil then
+        return false
+    end
+    undo(entry)
+    entry.error = err
+    return finish_wait(entry, "error")
+end
+
+--- A scope of the waiting `task` was cancelled.
+function hub.interrupt(task)
+    local entry = task.entry
+    if entry and not entry.shielded and entry.outcome == nil then
+        undo(entry)
+        finish_wait(entry, "cancel")
+    end
+end
+
+-- Registers the wait of the current task for `entry`, see hub.wait. Returns the greenlet to switch to,
+-- or nil: nothing else is to run.
+local function begin_wait(entry, seconds)
+    local me = entry.task
+    if me.scope.effective and not entry.shielded then
+        -- Others get their turn: this may be a loop that catches everything.
+        if entry.undo then
+            entry:undo()
+        end
+        entry.outcome = "cancel"
+        ready(me)
+    else
+        me.entry = entry
+        if seconds then
+            entry.when = now() + seconds
+            entry.fire = expire
+            queue:add(entry)
+        end
+    end
+    if trace then
+        trace("wait", me, entry)
+    end
+    return choose(me)
+end
+
+-- After the switch.
+local function end_wait(entry)
+    local me = entry.task
+    running = me
+    local outcome = entry.outcome
+    if outcome == true then
+        if entry.armed then
+            queue:remove(entry)
+        end
+        return true
+    elseif outcome == "timeout" then
+        return false
+    elseif outcome == "cancel" then
+        error(cancel_error(me.scope), 0)
+    elseif outcome == "error" then
+        error(entry.error, 0)
+    end
+    return nil -- somebody else has switched here
+end
+
+-- Somebody has thrown `err` into a task that waits.
+local function abandon(entry, err)
+    running = entry.task
+    if entry.outcome == nil then
+        entry.outcome = "thrown"
+        entry.task.entry = nil
+        undo(entry)
+    end
+    error(err, 0)
+end
+
+--- Suspends the current task until hub.wake(entry), which gives true, or until `seconds` have passed
+--- (nil: for ever), which gives false. `entry` is a new table of the caller's: `task`, the current
+--- one; `what` it does, a text, and `on`, what it waits for, tell others; `undo(entry)` is called
+--- when the wait ends otherwise, to take the entry out of where the caller has put it; `shielded`:
+--- a cancel does not end it. Raises what the wait ended with.
+local function wait(entry, seconds)
+    local target = begin_wait(entry, seconds)
+    while true do
+        if target then
+            local _, ok, _, err = resume(target)
+            if not ok then
+                abandon(entry, err)
+            end
+        end
+        local result = end_wait(entry)
+        if result ~= nil then
+            return result
+        end
+        target = choose(entry.task)
+    end
+end
+hub.wait = wait
+
+--- The same in two halves for Python, which leaves Lua between them: the first gives the greenlet to
+--- switch to, or nothing.
+hub.begin_wait, hub.end_wait, hub.abandon = begin_wait, end_wait, abandon
+
+-- -------------------------------------------------------------------------------- which task
+
+local adopt -- of task.lua
+
+--- The task that runs. Greenlets that are nobody's task become one when they first wait.
+local function self()
+    local address = id()
+    if running.id == address then
+        return running
+    end
+    local task = tasks[address] or adopted[address]
+    if not task then
+        if address == hub.address then
+            error("a callback of the scheduler cannot wait: spawn a task there", 0)
+        end
+        if not adopt then
+            require "moonlet.task"
+        end
+        task = adopt(address)
+        adopted[address] = task
+    end
+    running = task
+    return task
+end
+hub.self = self
+
+function hub.set_adopt(f)
+    adopt = f
+end
+
+--- moonlet.current_task(): the task that calls.
+hub.current_task = self
+
+--- Lets others run: all that are ready. Raises a cancel.
+local function yield(me)
+    local entry = { task = me, what = "yield" }
+    if me.scope.effective then
+        return wait(entry)
+    end
+    entry.outcome = true
+    ready(me)
+    local target = choose(me)
+    if target then
+        local _, ok, _, err = resume(target)
+        if not ok then
+            abandon(entry, err)
+        end
+    end
+    running = me
+    if me.scope.effective then
+        error(cancel_error(me.scope), 0)
+    end
+end
+hub.yield = yield
+
+--- To be called by what need not wait this time: every so often it lets others run, so that a task that
+--- never has to wait does not keep them waiting.
+function hub.pass()
+    turns = turns - 1
+    if turns <= 0 then
+        turns = TURN_LIMIT
+        if native.may_wait() and hub_greenlet then
+            yield(self())
+        end
+    end
+end
+
+--- moonlet.sleep(seconds): waits so long; 0 or nothing: lets others run.
+function hub.sleep(seconds)
+    local me = self()
+    if seconds == nil or seconds == 0 then
+        return yield(me)
+    end
+    if type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds then
+        hub.check_seconds(seconds, "sleep", 1)
+    end
+    wait({ task = me, what = "sleep" }, seconds)
+end
+
+--- For Python: the first half of a sleep. Returns the entry for the second one and whom to switch to.
+function hub.begin_sleep(seconds)
+    local me = self()
+    local entry = { task = me, what = "sleep" }
+    if seconds == 0 and not me.scope.effective then
+        entry.outcome = true
+        ready(me)
+        return entry, choose(me)
+    end
+    return entry, begin_wait(entry, seconds)
+end
+
+-- --------------------------------------------------------------------------------- arguments
+
+local function type_name(value)
+    local meta = getmetatable(value)
+    local name = type(meta) == "table" and rawget(meta, "__name")
+    return type(name) == "string" and name or type(value)
+end
+hub.type_name = type_name
+
+--- hub.misuse(type, text): raises the error that the scheduler was called in a wrong way, with the place of
+--- the caller in Lua; in Python it is an exception of that type: "TypeError", "ValueError", "RuntimeError" or
+--- "AttributeError".
+local misuse = native.misuse
+hub.misuse = misuse
+
+--- Raises the error of a bad argument of a function called `name`.
+function hub.bad_argument(index, name, expected, value)
+    local got = value == nil and "nil" or type_name(value)
+    misuse("TypeError", ("bad argument #%d to '%s' (%s expected, got %s)"):format(index, name, expected, got))
+end
+
+--- Checks that `seconds` is a time to wait: a number that is not negative.
+function hub.check_seconds(seconds, name, index)
+    if type(seconds) ~= "number" then
+        hub.bad_argument(index, name, "seconds", seconds)
+    elseif seconds < 0 or seconds ~= seconds then
+        local text = "bad argument #%d to '%s' (seconds expected that are not negative, got %s)"
+        misuse("ValueError", text:format(index, name, seconds))
+    end
+    return seconds
+end
+
+--- Checks that `f` can be called.
+function hub.check_callable(f, name, index)
+    if type(f) == "function" then
+        return
+    end
+    local meta = debug.getmetatable(f)
+    local callable = meta and meta.__call
+    if type(f) == "userdata" and callable and moonlet.python.builtins.callable then
+        callable = moonlet.python.builtins.callable(f)
+    end
+    if not callable then
+        hub.bad_argument(index, name, "function or Python callable", f)
+    end
+end
+
+-- --------------------------------------------------------------------------- errors of nobody
+
+--- moonlet.on_error(handler): from now on calls handler(text, err, task) with errors that nobody else
+--- can be told of: of tasks that nobody joins, of callbacks. nil: they are written to stderr again.
+--- Returns the handler that there was.
+function hub.on_error(handler)
+    if handler ~= nil then
+        hub.check_callable(handler, "on_error", 1)
+    end
+    local before = on_error
+    on_error = handler
+    return before
+end
+
+--- Tells of an error that nobody else can be told of. Raises none.
+function hub.report(text, err, task)
+    if on_error then
+        local ok, second = native.pcall(on_error, text, err, task)
+        if ok then
+            return
+        end
+        io.stderr:write("moonlet: error in the handler of on_error: ", tostring(second), "\n")
+    end
+    local ok, trace_text = native.pcall(moonlet.traceback, err, 2)
+    io.stderr:write("moonlet: ", text, ":\n", ok and tostring(trace_text) or tostring(err), "\n")
+end
+
+-- -------------------------------------------------------------------------------------- trace
+
+--- Calls f(event, task, detail) for "spawn", "switch", "wait", "cancel", "end" and "idle"; nil: nothing.
+function hub.set_trace(f)
+    trace = f
+    hub.trace = f
+end
+
+-- --------------------------------------------------------------------------------------- luv
+
+--- luv, opened as the scheduler needs it.
+function hub.luv()
+    if not uv then
+        local ok, result = native.pcall(native.open_luv, function(err)
+            hub.report("error in a callback of luv", err)
+        end)
+        if not ok then
+            error("moonlet: luv is needed for this (Debian: lua-luv; LuaRocks: luv): " .. tostring(result), 0)
+        end
+        uv = package.loaded.luv
+        run_uv = uv.run
+        fd = uv.backend_fd()
+        if type(fd) ~= "number" then
+            fd = -1
+        end
+        uv.update_time()
+    end
+    return uv
+end
+
+--- What counts as something that may yet happen, although nobody here sees it: work in threads.
+function hub.hold()
+    external = external + 1
+end
+
+function hub.unhold()
+    external = external - 1
+end
+
+-- --------------------------------------------------------------------------------- the loop
+
+local function fire_timers()
+    local time = now()
+    while true do
+        local item = queue:take(time)
+        if not item then
+            return
+        end
+        item:fire()
+    end
+end
+
+--- Calls timer:fire() at timer.when; see timers.lua.
+function hub.add_timer(timer)
+    queue:add(timer)
+end
+
+function hub.remove_timer(timer)
+    queue:remove(timer)
+end
+
+-- Looks at what can be known without waiting.
+local function look()
+    native.take_posted()
+    if uv or package.loaded.luv then
+        native.run_luv((uv or hub.luv()) and run_uv)
+    end
+    fire_timers()
+    local first = queue:first()
+    next_look = clock() + POLL_INTERVAL
+    if first and not virtual then
+        next_look = math.min(next_look, first)
+    end
+end
+
+-- Whether something may yet happen, timers aside.
+local function expects()
+    return external > 0 or (uv and uv.loop_alive()) or native.other_threads() > 0
+end
+
+local idle_hooks = {}
+
+--- Calls f() when nothing is ready and the hub is about to wait.
+function hub.on_idle(f)
+    idle_hooks[#idle_hooks + 1] = f
+end
+
+local function nothing_ever()
+    local report = require "moonlet.inspect"
+    local err = moonlet.Deadlock(report.deadlock())
+    local entry = boss
+    if entry and entry.outcome == nil then
+        hub.fail(entry, err)
+        return
+    end
+    local main = hub.main_entry()
+    if main then
+        hub.fail(main, err)
+        return
+    end
+    error(err, 0)
+end
+
+-- Nothing is ready: waits. False: there is nothing to wait for.
+local function idle()
+    for i = 1, #idle_hooks do
+        idle_hooks[i]()
+    end
+    look()
+    if later_count > 0 then
+        return
+    end
+    local first = queue:first()
+    local expecting = expects()
+    if virtual then
+        if first and external == 0 then
+            virtual.time = math.max(virtual.time, first)
+            fire_timers()
+            return
+        end
+        first = nil
+    end
+    if not first and not expecting then
+        nothing_ever()
+        return
+    end
+    local timeout = first and first - clock() or huge
+    if uv then
+        local ms = uv.backend_timeout()
+        if ms >= 0 then
+            timeout = math.min(timeout, ms / 1000)
+        end
+    end
+    if trace then
+        trace("idle")
+    end
+    hub.waits = hub.waits + 1
+    native.wait(uv and fd or -1, timeout)
+    look()
+end
+
+--- How often the hub has waited: a program that has nothing to do does not make it grow.
+hub.waits = 0
+
+local complete -- of task.lua
+
+function hub.set_complete(f)
+    complete = f
+end
+
+-- What came back to the hub.
+local function came_back(finished, ok, who, ...)
+    local last = running
+    if finished then
+        local task = tasks[who]
+        if task then
+            local time = clock()
+            task.used = (task.used or 0) + time - since
+            since = time
+            tasks[who] = nil
+            task.greenlet = nil
+            running = hub
+            complete(task, ok, ...)
+        elseif not ok then
+            hub.report("error in a greenlet that had no other parent than the hub", (...))
+        end
+        if last == task then
+            return
+        end
+    elseif not ok then
+        error((...), 0) -- thrown into the hub
+    end
+    -- Somebody was left who did not wait: he goes on.
+    if last ~= hub and last.greenlet and not last.entry and not last.finished then
+        ready(last)
+    end
+    running = hub
+end
+
+local function dispatch(task)
+    if task.started then
+        if trace then
+            trace("switch", task)
+        end
+        running = task
+        since = clock()
+        came_back(resume(task.greenlet))
+        return
+    end
+    local arguments = task.arguments
+    task.arguments = nil
+    if task.effective then
+        task.greenlet = nil
+        complete(task, false, cancel_error(task))
+        return
+    end
+    task.started = true
+    tasks[task.id] = task
+    if trace then
+        trace("switch", task)
+    end
+    running = task
+    turns = TURN_LIMIT
+    since = clock()
+    if arguments then
+        came_back(resume(task.greenlet, table.unpack(arguments, 1, arguments.n)))
+    else
+        came_back(resume(task.greenlet))
+    end
+end
+
+-- step() was called: goes back there when the budget is used up, or nothing is ready.
+local function end_step()
+    local greenlet = stepper
+    stepper, step_end = nil, huge
+    running = hub
+    resume(greenlet)
+end
+
+local function loop()
+    while true do
+        if stepper and clock() >= step_end then
+            end_step()
+        end
+        local task = round[at]
+        if task then
+            round[at] = nil
+            at = at + 1
+            dispatch(task)
+        else
+            if later_count == 0 then
+                if stepper then
+                    look()
+                    if later_count == 0 then
+                        end_step()
+                    end
+                else
+                    idle()
+                end
+            elseif clock() >= next_look then
+                look()
+            end
+            begin_round()
+        end
+    end
+end
+
+local function hub_body()
+    while true do
+        local ok, err = native.pcall(loop)
+        running = hub
+        if not ok and moonlet.python.isinstance(err, moonlet.GreenletExit) then
+            error(err, 0) -- the Lua state is being closed
+        elseif not ok then
+            -- Ctrl-C, or a wait that failed.
+            local entry = boss or hub.main_entry()
+            if not (entry and hub.fail(entry, err)) then
+                hub.report("error in the hub", err)
+            end
+        end
+    end
+end
+
+--- The hub's greenlet, made when it is first needed.
+function hub.start()
+    if hub_greenlet then
+        return hub_greenlet
+    end
+    local main = moonlet.current()
+    while main.parent do
+        main = main.parent
+    end
+    hub_greenlet = moonlet.greenlet(hub_body, main)
+    hub.address = native.id_of(hub_greenlet)
+    native.set_loop(true)
+    return hub_greenlet
+end
+
+-- ---------------------------------------------------------------------------- run and step
+
+--- What the main greenlet waits for, where it waits outside of run(); nil: it does not.
+function hub.main_entry()
+    local main = hub.main_task
+    return main and main.entry
+end
+
+--- For task.lua: who has called run waits for `entry`; nil: nobody has.
+function hub.set_boss(entry)
+    boss = entry
+end
+
+function hub.has_boss()
+    return boss ~= nil
+end
+
+--- moonlet.run(main, ...): runs main(...) as a task, and all tasks that are spawned, until all have
+--- ended. Returns what main returned, or raises its error; then the others are cancelled.
+function hub.run(main, ...)
+    hub.check_callable(main, "run", 1)
+    return require("moonlet.task").run(main, ...)
+end
+hub.run = hub.facing(hub.run)
+
+--- moonlet.step(budget_ms): for hosts that have a loop of their own. Runs what is ready, timers and I/O
+--- that are due included, until there is no more or `budget_ms` milliseconds have passed (nil: no
+--- limit). A task that runs is not stopped: the budget is looked at when one waits. Never waits.
+--- Returns whether anything is left that is ready or will be, and in how many milliseconds the next
+--- timer is due: 0 if something is ready, nil if there is no timer.
+function hub.step(budget)
+    if budget ~= nil and (type(budget) ~= "number" or budget < 0 or budget ~= budget) then
+        hub.bad_argument(1, "step", "milliseconds", budget)
+    end
+    local here = moonlet.current()
+    if stepper or id() == hub.address or tasks[id()] then
+        misuse("RuntimeError", "moonlet.step() cannot be called by a task; it is for the loop of the host")
+    end
+    local target = hub.start()
+    stepper = here
+    step_end = budget and clock() + budget / 1000 or huge
+    if hub.frames then
+        hub.frames:tick_by_host()
+    end
+    next_look = 0
+    if later_count > 0 or round[at] then
+        look()
+    end
+    running = hub
+    local _, ok, _, err = resume(target)
+    stepper, step_end = nil, huge
+    if not ok then
+        error(err, 0)
+    end
+    local first = queue:first()
+    if round[at] or later_count > 0 then
+        return true, 0
+    end
+    local due = first and math.max(0, (first - now()) * 1000)
+    if uv then
+        local ms = uv.backend_timeout()
+        if ms >= 0 and uv.loop_alive() then
+            due = math.min(due or huge, ms)
+        end
+    end
+    local left = first ~= nil or hub.root.children > 0 or (uv and uv.loop_alive()) or external > 0
+    return left and true or false, due
+end
+
+--- moonlet.pollfd(): a file descriptor that can be read when step() has something to do because of I/O.
+--- Timers do not make it readable: step() tells when the next one is due.
+function hub.pollfd()
+    hub.start()
+    hub.luv()
+    if fd < 0 then
+        misuse("RuntimeError", "luv's loop has no file descriptor on this system")
+    end
+    -- What was added since libuv last ran is not yet known to the descriptor (uv_backend_fd).
+    native.run_luv(run_uv)
+    return fd
+end
+
+-- ------------------------------------------------------------------------------ virtual clock
+
+--- For time.lua: from now on timers are those of a virtual clock; nil: of the real one.
+--- Timers that are set are moved by `shift` seconds.
+function hub.set_virtual(c, shift)
+    if c and virtual then
+        misuse("RuntimeError", "there is a virtual clock already")
+    end
+    virtual = c
+    next_look = 0
+    if shift then
+        queue:shift(shift)
+    end
+end
+
+--- For inspect.lua: all tasks that were started and have not ended, by address; and greenlets of others.
+function hub.all_tasks()
+    return tasks, adopted
+end
+
+return hub

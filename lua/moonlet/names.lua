@@ -1,0 +1,37 @@
+-- The names of the scheduler in the module `moonlet`, each with the file that defines it: loaded
+-- when a name of it is first asked for.
+
+local home = {
+    hub = { "run", "step", "pollfd", "current_task", "sleep", "now", "on_error" },
+    task = { "spawn", "spawn_later", "defer", "wait_all", "wait_any" },
+    scope = { "cancel_scope", "move_on_after", "move_on_at", "fail_after", "fail_at", "shield", "checkpoint" },
+    nursery = { "nursery" },
+    time = { "at", "every", "virtual_clock" },
+}
+
+local file_of = {}
+for file, names in pairs(home) do
+    for _, name in ipairs(names) do
+        file_of[name] = file
+    end
+end
+
+local function find(moonlet, name)
+    local file = file_of[name]
+    if not file then
+        return nil
+    end
+    local value = require("moonlet." .. file)[name]
+    rawset(moonlet, name, value)
+    return value
+end
+
+local function each(moonlet)
+    for name in pairs(file_of) do
+        find(moonlet, name)
+    end
+    return next, moonlet, nil
+end
+
+local moonlet = ...
+setmetatable(moonlet, { __index = find, __pairs = each })

@@ -1,0 +1,166 @@
+-- Nurseries: tasks that end before the block that has opened the nursery does.
+
+local moonlet = require "moonlet"
+local class = require "moonlet.class"
+local native = require "moonlet.native"
+local hub = require "moonlet.hub"
+local scope = require "moonlet.scope"
+local task = require "moonlet.task"
+
+local nursery = {}
+
+local methods = setmetatable({}, { __index = scope.methods })
+local Nursery = class.define("nursery", methods, scope.properties, scope.setters)
+
+-- A child has ended.
+local function on_end(n, t)
+    if t.is_daemon then
+        n.daemons = n.daemons - 1
+    end
+    if t.finished == "failed" then
+        task.see(t)
+        n.errors[#n.errors + 1] = t.failure
+        scope.cancel(n, ("%s has failed: %s"):format(t.name, tostring(t.failure)))
+    end
+    local entry = n.entry
+    if n.children == 0 and entry then
+        n.entry = nil
+        hub.wake(entry)
+    end
+end
+
+--- For both languages: opens a nursery in the current task, and its scope.
+function nursery.open()
+    local n = scope.open(nil, false, "nursery")
+    rawset(n, "children", 0)
+    rawset(n, "daemons", 0)
+    rawset(n, "errors", {})
+    rawset(n, "on_end", on_end)
+    return setmetatable(n, Nursery)
+end
+
+local function group(n)
+    local errors = n.errors
+    local list = moonlet.python.builtins.list()
+    for _, err in ipairs(errors) do
+        list.append(native.exception_of(err))
+    end
+    local text = #errors == 1 and "a task of a nursery has failed"
+        or ("%d tasks of a nursery have failed"):format(#errors)
+    return moonlet.python.builtins.BaseExceptionGroup(text, list)
+end
+
+--- Waits for the children, then leaves. `failed`: the block has raised `err`. Returns whether that is
+--- the nursery's own cancel, which ends here; raises a group of all errors if there are any.
+function nursery.close(n, failed, err)
+    if n.finished then
+        return false
+    end
+    if failed then
+        if not native.is_cancel(err) then
+            table.insert(n.errors, 1, err)
+        end
+        scope.cancel(n, "the block of the nursery has failed: " .. tostring(err))
+    end
+    while n.children > 0 do
+        if n.children == n.daemons then
+            scope.cancel(n, "only daemons are left in the nursery")
+        end
+        n.entry = { task = n.task, what = "nursery", on = n, shielded = true }
+        local ok, why = native.pcall(hub.wait, n.entry)
+        n.entry = nil
+        if not ok then
+            table.insert(n.errors, why)
+            scope.cancel(n, tostring(why))
+        end
+    end
+    n.finished = true
+    local absorbed = scope.close(n, failed, err)
+    if #n.errors > 0 then
+        error(group(n), 0)
+    end
+    return absorbed
+end
+
+local function finish(n, ok, ...)
+    if ok then
+        nursery.close(n)
+        return ...
+    end
+    if not nursery.close(n, true, (...)) then
+        error((...), 0)
+    end
+end
+
+--- moonlet.nursery(f, ...): calls f(nursery, ...), waits until all tasks have ended that were spawned in
+--- the nursery, and returns the results of f. If one of them fails, or f, all others are cancelled;
+--- when they have ended, a Python ExceptionGroup of all errors is raised. nursery:cancel() ends it
+--- early, without an error; then nothing is returned.
+function nursery.nursery(f, ...)
+    hub.check_callable(f, "nursery", 1)
+    local n = nursery.open()
+    return finish(n, native.pcall(f, n, ...))
+end
+
+local function check(n, name)
+    if type(n) ~= "table" or getmetatable(n) ~= Nursery then
+        hub.bad_argument(1, name, "nursery", n)
+    end
+    if n.finished then
+        hub.misuse("RuntimeError", "the nursery is closed: its block has ended")
+    end
+end
+
+--- nursery:spawn(f, ...): a task of the nursery that will call f(...).
+function methods.spawn(self, f, ...)
+    check(self, "spawn")
+    hub.check_callable(f, "spawn", 1)
+    return task.create(self, f, ...)
+end
+
+--- nursery:start(f, ...): spawns a task that calls f(started, ...), and waits until that calls
+--- started(...). Returns what started was called with, and raises the task's error if it fails before.
+function methods.start(self, f, ...)
+    check(self, "start")
+    hub.check_callable(f, "start", 1)
+    local me = hub.self()
+    local entry = { task = me, what = "start", on = self }
+    local values
+    local child
+    local function started(...)
+        if values then
+            hub.misuse("RuntimeError", "started() was called before")
+        end
+        values = table.pack(...)
+        hub.wake(entry)
+    end
+    child = task.create(self, f, started, ...)
+    entry.on = child
+    task.see(child)
+    child:link(function()
+        hub.wake(entry)
+    end)
+    hub.wait(entry)
+    if values then
+        return table.unpack(values, 1, values.n)
+    end
+    if child.finished == "done" then
+        hub.misuse("RuntimeError", ("%s has ended before it called started()"):format(child.name))
+    end
+    return child:join()
+end
+
+methods.start = hub.facing(methods.start)
+
+--- nursery:cancel([reason]): cancels the block and all tasks.
+function methods.cancel(self, reason)
+    return scope.cancel(self, reason)
+end
+
+function Nursery.__tostring(n)
+    return ("nursery: %d tasks%s"):format(n.children, n.finished and ", closed" or "")
+end
+
+nursery.methods = methods
+
+return nursery

@@ -1,0 +1,291 @@
+-- Cancel scopes: trees of what is cancelled together. The scopes of a task are nested; the outermost
+-- one is the task itself, and its parent is a nursery's scope or the one of the whole run.
+--
+-- A scope is in force (`effective`) when it or one around it, up to the first shield, was cancelled.
+-- Then every wait in it raises moonlet.Cancelled, again and again, until the task has left it.
+
+local moonlet = require "moonlet"
+local class = require "moonlet.class"
+local native = require "moonlet.native"
+local hub = require "moonlet.hub"
+
+local scope = {}
+
+local methods, properties, setters = {}, {}, {}
+local Scope = class.define("cancel scope", methods, properties, setters)
+
+-- --------------------------------------------------------------------------------- the tree
+
+--- Makes `child` a scope inside `parent`.
+function scope.attach(child, parent)
+    child.parent = parent
+    local last = parent.last
+    child.before = last
+    if last then
+        last.after = child
+    else
+        parent.first = child
+    end
+    parent.last = child
+    if parent.effective and not child.shielded then
+        child.effective = true
+    end
+end
+
+function scope.detach(child)
+    local parent, before, after = child.parent, child.before, child.after
+    if before then
+        before.after = after
+    else
+        parent.first = after
+    end
+    if after then
+        after.before = before
+    else
+        parent.last = before
+    end
+    child.before, child.after = nil, nil
+end
+
+-- `s` has become cancelled: so are all in it that are not shielded.
+local function spread(s)
+    if s.effective then
+        return
+    end
+    s.effective = true
+    local child = s.first
+    while child do
+        local after = child.after
+        if not child.shielded then
+            spread(child)
+        end
+        child = after
+    end
+    local task = s.task
+    if task and task.scope == s then
+        hub.interrupt(task)
+    end
+end
+
+-- What is in force in `s` may be less than before: its shield is new.
+local function recompute(s)
+    local effective = s.cancelled or (not s.shielded and s.parent and s.parent.effective) or nil
+    if effective then
+        spread(s)
+    elseif s.effective then
+        s.effective = nil
+        local child = s.first
+        while child do
+            recompute(child)
+            child = child.after
+        end
+    end
+end
+
+--- Cancels a scope, or a task. False: it was cancelled before.
+function scope.cancel(s, reason)
+    if s.cancelled then
+        return false
+    end
+    rawset(s, "cancelled", true)
+    rawset(s, "reason", reason)
+    if hub.trace then
+        hub.trace("cancel", s.task, reason)
+    end
+    spread(s)
+    return true
+end
+
+-- --------------------------------------------------------------------------------- deadlines
+
+local function deadline_passed(timer)
+    local s = timer.scope
+    s.timer = nil
+    s.expired = true
+    scope.cancel(s, ("the deadline has passed (%s)"):format(s.what or "cancel scope"))
+end
+
+local function set_deadline(s, deadline)
+    if s.timer then
+        hub.remove_timer(s.timer)
+        s.timer = nil
+    end
+    s.deadline_at = deadline
+    if deadline and deadline < math.huge and not s.closed then
+        s.timer = { when = deadline, fire = deadline_passed, scope = s }
+        hub.add_timer(s.timer)
+    end
+end
+
+-- ---------------------------------------------------------------------------- enter and leave
+
+--- Opens a scope in the current task, and enters it. `what` made it, for messages. To be closed by the
+--- same task, inner ones first.
+function scope.open(deadline, shielded, what)
+    local me = hub.self()
+    local s = setmetatable({ task = me, shielded = shielded or nil, what = what }, Scope)
+    scope.attach(s, me.scope)
+    me.scope = s
+    if deadline then
+        hub.start()
+        set_deadline(s, deadline)
+    end
+    return s
+end
+
+--- Leaves it. `failed`: with the error `err`. Returns whether the error is the scope's own cancel, which
+--- ends here.
+function scope.close(s, failed, err)
+    if s.closed then
+        return false
+    end
+    local me = s.task
+    s.closed = true
+    while me.scope ~= s and me.scope.parent and me.scope ~= me do
+        scope.close(me.scope) -- left open by an error that nobody saw
+    end
+    me.scope = s.parent
+    scope.detach(s)
+    if s.timer then
+        hub.remove_timer(s.timer)
+        s.timer = nil
+    end
+    local outer = s.parent.effective and not s.shielded
+    if failed and s.effective and not outer and native.is_cancel(err) then
+        rawset(s, "caught", true)
+        return true
+    end
+    return false
+end
+
+local function finish(s, ok, ...)
+    if ok then
+        scope.close(s)
+        return true, ...
+    end
+    if scope.close(s, true, (...)) then
+        return false
+    end
+    error((...), 0)
+end
+
+-- Runs f(...) in the scope: true and its results, or false if it was cancelled.
+local function run(s, f, ...)
+    return finish(s, native.pcall(f, ...))
+end
+scope.run = run
+
+-- -------------------------------------------------------------------------------- the functions
+
+--- moonlet.cancel_scope(f, ...): calls f(scope, ...), in which scope:cancel(reason) cancels all that f
+--- waits for. Returns true and the results of f, or false if it was cancelled.
+function scope.cancel_scope(f, ...)
+    hub.check_callable(f, "cancel_scope", 1)
+    local s = scope.open(nil, false, "cancel_scope")
+    return run(s, f, s, ...)
+end
+
+--- moonlet.move_on_after(seconds, f, ...): calls f(...), for at most so long. Returns true and its
+--- results, or false if the time was over before.
+function scope.move_on_after(seconds, f, ...)
+    hub.check_seconds(seconds, "move_on_after", 1)
+    hub.check_callable(f, "move_on_after", 2)
+    return run(scope.open(hub.now() + seconds, false, "move_on_after"), f, ...)
+end
+
+--- moonlet.move_on_at(time, f, ...): the same until a time of moonlet.now().
+function scope.move_on_at(time, f, ...)
+    if type(time) ~= "number" then
+        hub.bad_argument(1, "move_on_at", "time", time)
+    end
+    hub.check_callable(f, "move_on_at", 2)
+    return run(scope.open(time, false, "move_on_at"), f, ...)
+end
+
+--- The exception TimeoutError.
+function scope.timeout_error(text)
+    return moonlet.python.builtins.TimeoutError(text)
+end
+
+local function or_fail(text, done, ...)
+    if done then
+        return ...
+    end
+    error(scope.timeout_error(text), 0)
+end
+
+--- moonlet.fail_after(seconds, f, ...): calls f(...) and returns its results, or raises TimeoutError if
+--- it takes longer.
+function scope.fail_after(seconds, f, ...)
+    hub.check_seconds(seconds, "fail_after", 1)
+    hub.check_callable(f, "fail_after", 2)
+    local s = scope.open(hub.now() + seconds, false, "fail_after")
+    return or_fail(("timed out after %g seconds"):format(seconds), run(s, f, ...))
+end
+
+--- moonlet.fail_at(time, f, ...): the same until a time of moonlet.now().
+function scope.fail_at(time, f, ...)
+    if type(time) ~= "number" then
+        hub.bad_argument(1, "fail_at", "time", time)
+    end
+    hub.check_callable(f, "fail_at", 2)
+    return or_fail("timed out", run(scope.open(time, false, "fail_at"), f, ...))
+end
+
+--- moonlet.shield(f, ...): calls f(...), in which a cancel from outside does not end waits. Returns its
+--- results. What was cancelled meanwhile is raised by the next wait after it.
+function scope.shield(f, ...)
+    hub.check_callable(f, "shield", 1)
+    return select(2, run(scope.open(nil, true, "shield"), f, ...))
+end
+
+--- moonlet.checkpoint(): lets others run; raises a cancel.
+function scope.checkpoint()
+    hub.yield(hub.self())
+end
+
+-- ----------------------------------------------------------------------------------- methods
+
+--- scope:cancel([reason]): cancels all that waits, or will wait, in the scope. False: it was before.
+function methods.cancel(self, reason)
+    return scope.cancel(self, reason)
+end
+
+--- When it is cancelled, in the time of moonlet.now(); math.huge: never. Can be set.
+function properties.deadline(s)
+    return s.deadline_at or math.huge
+end
+
+--- Whether a cancel from outside is kept out. Can be set.
+function properties.shield(s)
+    return s.shielded or false
+end
+
+function properties.cancelled(_)
+    return false
+end
+
+--- Whether the scope has ended with its cancel.
+function properties.caught(_)
+    return false
+end
+
+function setters.deadline(s, value)
+    if type(value) ~= "number" then
+        hub.misuse("TypeError", ("bad value for 'deadline' (time expected, got %s)"):format(hub.type_name(value)))
+    end
+    set_deadline(s, value)
+end
+
+function setters.shield(s, value)
+    s.shielded = value and true or nil
+    recompute(s)
+end
+
+function Scope.__tostring(s)
+    return ("cancel scope (%s%s)"):format(s.what or "?", s.cancelled and ", cancelled" or "")
+end
+
+scope.methods, scope.properties, scope.setters = methods, properties, setters
+
+return scope

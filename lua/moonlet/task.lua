@@ -1,0 +1,603 @@
+-- Tasks: spawn, join, results, errors that nobody joins; and run().
+
+local moonlet = require "moonlet"
+local class = require "moonlet.class"
+local native = require "moonlet.native"
+local hub = require "moonlet.hub"
+local scope = require "moonlet.scope"
+local waitlist = require "moonlet.waitlist"
+
+local task = {}
+
+local methods, properties, setters = {}, {}, {}
+local Task = class.define("task", methods, properties, setters, "Task")
+
+local greenlet, id_of, inherit = moonlet.greenlet, native.id_of, native.inherit
+local attach = scope.attach
+
+local count = 0
+
+-- ------------------------------------------------------------------------------------- making
+
+-- A new task for f(...) in the scope `parent`, which is ready.
+local function create(parent, f, ...)
+    count = count + 1
+    local g = greenlet(f, hub.start())
+    inherit(g)
+    local n = select("#", ...)
+    local t = setmetatable({
+        id = id_of(g),
+        greenlet = g,
+        number = count,
+        body = f,
+        arguments = n > 0 and table.pack(...) or nil,
+        used = 0,
+    }, Task)
+    t.scope, t.task = t, t
+    attach(t, parent)
+    parent.children = parent.children + 1
+    if hub.trace then
+        hub.trace("spawn", t)
+    end
+    hub.ready(t)
+    return t
+end
+task.create = create
+
+-- The greenlet that runs, which nobody has spawned.
+hub.set_adopt(function(address)
+    count = count + 1
+    hub.start()
+    local g = moonlet.current()
+    local t = setmetatable({ id = address, greenlet = g, number = count, started = true, used = 0 }, Task)
+    t.scope, t.task = t, t
+    t.parent = hub.root -- which does not wait for it, and is never cancelled
+    t.adopted = true
+    if not g.parent then
+        hub.main_task = t
+        t.label = "main"
+    end
+    return t
+end)
+
+--- moonlet.spawn(f, ...): a new task that will call f(...), a Lua function or Python callable, when the
+--- current one waits. Returns the task.
+function task.spawn(f, ...)
+    if type(f) ~= "function" then
+        hub.check_callable(f, "spawn", 1)
+    end
+    return create(hub.base, f, ...)
+end
+
+local function start_later(timer)
+    local t = timer.owner
+    t.timer = nil
+    if not t.finished then
+        hub.ready(t)
+    end
+end
+
+--- moonlet.spawn_later(seconds, f, ...): the same, but it starts so much later.
+function task.spawn_later(seconds, f, ...)
+    hub.check_seconds(seconds, "spawn_later", 1)
+    hub.check_callable(f, "spawn_later", 2)
+    local ready = hub.ready
+    hub.ready = function() end
+    local ok, t = native.pcall(create, hub.base, f, ...)
+    hub.ready = ready
+    if not ok then
+        error(t, 0)
+    end
+    t.timer = { when = hub.now() + seconds, fire = start_later, owner = t }
+    hub.add_timer(t.timer)
+    return t
+end
+
+-- --------------------------------------------------------------------------------- the end
+
+local pending = setmetatable({}, { __mode = "k" }) -- errors that nobody has joined yet
+local orphans = {} -- and that nobody can join any more
+local unseen = false
+
+local Sentinel = {}
+
+function Sentinel.__gc(sentinel)
+    if not sentinel.seen then
+        orphans[#orphans + 1] = sentinel
+    end
+end
+
+local function report(sentinel)
+    if not sentinel.seen then
+        sentinel.seen = true
+        hub.report(("error in %s, which nobody has joined"):format(sentinel.name), sentinel.error)
+    end
+end
+
+local function report_orphans()
+    while #orphans > 0 do
+        report(table.remove(orphans, 1))
+    end
+end
+
+-- Finds what nobody can join any more, before the hub waits.
+hub.on_idle(function()
+    if unseen then
+        unseen = false
+        collectgarbage()
+        collectgarbage()
+    end
+    report_orphans()
+end)
+
+local function report_all()
+    report_orphans()
+    local left = {}
+    for sentinel in pairs(pending) do
+        left[#left + 1] = sentinel
+    end
+    table.sort(left, function(a, b)
+        return a.number < b.number
+    end)
+    for _, sentinel in ipairs(left) do
+        report(sentinel)
+    end
+end
+
+local function see(t)
+    t.seen = true
+    if t.sentinel then
+        t.sentinel.seen = true
+    end
+end
+task.see = see
+
+local function call_links(t)
+    local links = t.links
+    t.links = nil
+    for _, link in ipairs(links) do
+        if link.on == "any" or (link.on == "success") == (t.finished == "done") then
+            local ok, err = native.pcall(link.f, t)
+            if not ok then
+                hub.report("error in a link of " .. t.name, err)
+            end
+        end
+    end
+end
+
+-- The greenlet of `t` has ended.
+local function complete(t, ok, ...)
+    if ok then
+        t.finished = "done"
+        local n = select("#", ...)
+        if n == 1 then
+            t.value = ...
+        elseif n > 1 then
+            t.values = table.pack(...)
+        end
+    else
+        t.failure = ...
+        t.finished = native.is_cancel(t.failure) and "cancelled" or "failed"
+    end
+    t.arguments, t.entry = nil, nil
+    if t.timer then
+        hub.remove_timer(t.timer)
+        t.timer = nil
+    end
+    if hub.trace then
+        hub.trace("end", t)
+    end
+    local parent = t.parent
+    scope.detach(t)
+    parent.children = parent.children - 1
+    if t.joiners then
+        local entry = waitlist.pop(t.joiners)
+        while entry do
+            see(t)
+            hub.wake(entry)
+            entry = waitlist.pop(t.joiners)
+        end
+        t.joiners = nil
+    end
+    if t.links then
+        call_links(t)
+    end
+    if parent.on_end then
+        parent:on_end(t)
+    end
+    if t.finished == "failed" and not t.seen then
+        t.sentinel = setmetatable({ name = t.name, number = t.number, error = t.failure }, Sentinel)
+        pending[t.sentinel] = true
+        unseen = true
+    end
+end
+hub.set_complete(complete)
+
+-- ------------------------------------------------------------------------------------ joining
+
+local function check_task(value, name)
+    if type(value) ~= "table" or getmetatable(value) ~= Task then
+        hub.bad_argument(1, name, "task", value)
+    end
+    return value
+end
+
+-- Waits for the end. False: not within `timeout`.
+local function wait_end(t, timeout)
+    if t.finished then
+        hub.pass()
+        return true
+    end
+    local me = hub.self()
+    if me == t then
+        hub.misuse("RuntimeError", ("%s cannot join itself"):format(t.name))
+    end
+    if timeout == 0 then
+        return false
+    end
+    local entry = { task = me, what = "join", on = t, undo = waitlist.remove }
+    t.joiners = t.joiners or {}
+    waitlist.push(t.joiners, entry)
+    return hub.wait(entry, timeout)
+end
+
+-- What it has returned, or raises what it has raised.
+local function outcome(t)
+    see(t)
+    if t.finished == "done" then
+        if t.values then
+            return table.unpack(t.values, 1, t.values.n)
+        end
+        return t.value
+    elseif t.finished == "failed" then
+        error(t.failure, 0)
+    end
+    local reason = t.reason
+    error(moonlet.TaskCancelled(("%s was cancelled%s"):format(t.name, reason and ": " .. tostring(reason) or "")), 0)
+end
+
+--- task:join([timeout]): waits until the task has ended. Returns what it returned, or raises its error;
+--- TaskCancelled if it was cancelled. TimeoutError: it has not ended within `timeout` seconds.
+function methods.join(self, timeout)
+    check_task(self, "join")
+    if timeout ~= nil then
+        hub.check_seconds(timeout, "join", 1)
+    end
+    if not wait_end(self, timeout) then
+        error(scope.timeout_error(("%s has not ended within %g seconds"):format(self.name, timeout)), 0)
+    end
+    return outcome(self)
+end
+methods.join = hub.facing(methods.join)
+
+--- task:wait([timeout]): waits until the task has ended, however. False: not within `timeout` seconds.
+function methods.wait(self, timeout)
+    check_task(self, "wait")
+    if timeout ~= nil then
+        hub.check_seconds(timeout, "wait", 1)
+    end
+    return wait_end(self, timeout)
+end
+
+--- task:cancel([reason]): raises moonlet.Cancelled where the task waits, and wherever it will wait. One
+--- that has not started never will. False: it was cancelled before, or has ended.
+function methods.cancel(self, reason)
+    check_task(self, "cancel")
+    if self.finished then
+        return false
+    end
+    if self.adopted then
+        hub.misuse("RuntimeError", ("%s cannot be cancelled: nobody has spawned it"):format(self.name))
+    end
+    local done = scope.cancel(self, reason)
+    if self.timer then -- it would start later
+        hub.remove_timer(self.timer)
+        self.timer = nil
+        hub.ready(self)
+    end
+    return done
+end
+
+--- task:link(f [, on]): calls f(task), in the hub, when the task has ended: `on` "success", "failure" or
+--- "any" (the default). f cannot wait. With "failure" and "any" its error counts as seen. Returns the
+--- task.
+function methods.link(self, f, on)
+    check_task(self, "link")
+    hub.check_callable(f, "link", 1)
+    on = on or "any"
+    if on ~= "any" and on ~= "success" and on ~= "failure" then
+        local text = "bad argument #2 to 'link' ('success', 'failure' or 'any' expected, got '%s')"
+        hub.misuse("ValueError", text:format(tostring(on)))
+    end
+    if on ~= "success" then
+        see(self)
+    end
+    self.links = self.links or {}
+    table.insert(self.links, { f = f, on = on })
+    if self.finished then
+        call_links(self)
+    end
+    return self
+end
+
+function methods.link_success(self, f)
+    return methods.link(self, f, "success")
+end
+
+function methods.link_failure(self, f)
+    return methods.link(self, f, "failure")
+end
+
+-- --------------------------------------------------------------------------------- attributes
+
+--- "new": not started; "ready": would run; "running"; "waiting"; "done"; "failed"; "cancelled".
+function properties.status(t)
+    if t.finished then
+        return t.finished
+    elseif t.entry then
+        return "waiting"
+    elseif not t.started then
+        return "new"
+    elseif native.id_of(t.greenlet) == native.id() then
+        return "running"
+    end
+    return "ready"
+end
+
+--- The first value that it has returned; nil before.
+properties.result = function(t)
+    if t.finished ~= "done" then
+        return nil
+    end
+    see(t)
+    if t.values then
+        return t.values[1]
+    end
+    return t.value
+end
+
+--- The error it has ended with; nil otherwise.
+function properties.error(t)
+    if t.finished then
+        see(t)
+    end
+    return t.failure
+end
+
+--- Its name: the one it was given, else its number and what it runs.
+function properties.name(t)
+    if t.label then
+        return t.label
+    end
+    local place = ""
+    if type(t.body) == "function" then
+        local info = debug.getinfo(t.body, "S")
+        place = info.what == "C" and "" or (" (%s:%d)"):format(info.short_src, info.linedefined)
+    elseif t.body ~= nil then
+        local ok, name = native.pcall(function()
+            return moonlet.python.builtins.getattr(t.body, "__qualname__", nil)
+        end)
+        place = ok and name and (" (%s)"):format(name) or ""
+    end
+    return ("task %d%s"):format(t.number, place)
+end
+
+function properties.priority(t)
+    return t.rank or 0
+end
+
+--- Whether it has ended.
+function properties.ended(t)
+    return t.finished ~= nil
+end
+
+--- Whether run() does not wait for it: it is cancelled when all others have ended.
+function properties.daemon(t)
+    return t.is_daemon or false
+end
+
+function properties.cancelled(_)
+    return false
+end
+
+--- A table of the task's own, for whatever belongs to it.
+function properties.locals(t)
+    local locals = {}
+    rawset(t, "locals", locals)
+    return locals
+end
+
+function setters.name(t, value)
+    rawset(t, "label", tostring(value))
+end
+
+function setters.priority(t, value)
+    if math.type(value) ~= "integer" then
+        hub.misuse("TypeError", ("bad value for 'priority' (integer expected, got %s)"):format(hub.type_name(value)))
+    end
+    rawset(t, "rank", value ~= 0 and value or nil)
+    hub.rerank()
+end
+
+function setters.daemon(t, value)
+    value = value and true or nil
+    if value ~= t.is_daemon and not t.finished and t.parent then
+        local parent = t.parent
+        parent.daemons = (parent.daemons or 0) + (value and 1 or -1)
+    end
+    rawset(t, "is_daemon", value)
+end
+
+function Task.__tostring(t)
+    return ("task: %s, %s"):format(t.name, t.status)
+end
+
+task.methods = methods
+
+--- Whether a value is a task.
+function task.is_task(value)
+    return type(value) == "table" and getmetatable(value) == Task
+end
+
+-- -------------------------------------------------------------------------------------- defer
+
+--- moonlet.defer(f, ...): calls f(...) in the hub when next it is there, before it waits: soon, but not
+--- now. f cannot wait.
+function task.defer(f, ...)
+    hub.check_callable(f, "defer", 1)
+    hub.start()
+    local arguments = table.pack(...)
+    hub.add_timer {
+        when = hub.now(),
+        fire = function()
+            local ok, err = native.pcall(f, table.unpack(arguments, 1, arguments.n))
+            if not ok then
+                hub.report("error in a deferred call", err)
+            end
+        end,
+    }
+end
+
+-- ---------------------------------------------------------------------------- several at once
+
+local function check_tasks(tasks, name)
+    if type(tasks) ~= "table" or getmetatable(tasks) == Task then
+        hub.bad_argument(1, name, "table of tasks", tasks)
+    end
+    for i, t in ipairs(tasks) do
+        if not task.is_task(t) then
+            local text = "bad argument #1 to '%s' (a task expected at %d, got %s)"
+            hub.misuse("TypeError", text:format(name, i, hub.type_name(t)))
+        end
+    end
+end
+
+--- moonlet.wait_all(tasks [, timeout]): waits until all tasks of a list have ended, however. False: not
+--- within `timeout` seconds.
+function task.wait_all(tasks, timeout)
+    check_tasks(tasks, "wait_all")
+    if timeout ~= nil then
+        hub.check_seconds(timeout, "wait_all", 2)
+    end
+    local deadline = timeout and hub.now() + timeout
+    for _, t in ipairs(tasks) do
+        if not t.finished and not wait_end(t, deadline and math.max(0, deadline - hub.now())) then
+            return false
+        end
+    end
+    return true
+end
+
+--- moonlet.wait_any(tasks [, timeout]): waits until one task of a list has ended. Returns the first one
+--- that has, or nil: none within `timeout` seconds.
+function task.wait_any(tasks, timeout)
+    check_tasks(tasks, "wait_any")
+    if timeout ~= nil then
+        hub.check_seconds(timeout, "wait_any", 2)
+    end
+    for _, t in ipairs(tasks) do
+        if t.finished then
+            return t
+        end
+    end
+    if #tasks == 0 or timeout == 0 then
+        return nil
+    end
+    local main = { task = hub.self(), what = "wait_any", on = tasks }
+    local parts = {}
+    local function remove()
+        for _, part in ipairs(parts) do
+            waitlist.remove(part)
+        end
+    end
+    main.undo = remove
+    for i, t in ipairs(tasks) do
+        parts[i] = { whole = main }
+        t.joiners = t.joiners or {}
+        waitlist.push(t.joiners, parts[i])
+    end
+    local woken = hub.wait(main, timeout)
+    remove()
+    if not woken then
+        return nil
+    end
+    for _, t in ipairs(tasks) do
+        if t.finished then
+            return t
+        end
+    end
+end
+
+-- ---------------------------------------------------------------------------------------- run
+
+local function done(base)
+    return base.children - (base.daemons or 0) <= 0
+end
+
+-- A task of the run has ended.
+local function on_end(base, t)
+    if t.is_daemon then
+        base.daemons = base.daemons - 1
+    end
+    if t == base.main and t.finished ~= "done" then
+        scope.cancel(base, "the main task has failed")
+    end
+    if done(base) and base.entry then
+        hub.wake(base.entry)
+    end
+end
+
+local function wait_for_all(me, base)
+    local failure
+    local attempts = 0
+    while base.children > 0 do
+        if done(base) then
+            scope.cancel(base, "the run has ended")
+        end
+        local entry = { task = me, what = "run", shielded = true }
+        base.entry = entry
+        hub.set_boss(entry)
+        local ok, err = native.pcall(hub.wait, entry)
+        base.entry = nil
+        if not ok then
+            failure = failure or { err }
+            attempts = attempts + 1
+            scope.cancel(base, tostring(err))
+            if attempts > 2 then -- what was cancelled waits all the same, for nothing
+                break
+            end
+        end
+    end
+    return failure
+end
+
+--- See moonlet.run in hub.lua.
+function task.run(main, ...)
+    if hub.has_boss() then
+        hub.misuse("RuntimeError", "moonlet.run() is running already: use moonlet.spawn, or a nursery")
+    end
+    local me = hub.self()
+    local base = { children = 0, first = nil, last = nil, on_end = on_end }
+    scope.attach(base, hub.root)
+    local before = hub.base
+    hub.base = base
+    local t = create(base, main, ...)
+    t.label = "main"
+    base.main = t
+    see(t)
+    local ok, failure = native.pcall(wait_for_all, me, base)
+    hub.set_boss(nil)
+    hub.base = before
+    scope.detach(base)
+    if not ok then
+        error(failure, 0)
+    end
+    collectgarbage()
+    report_all()
+    if failure then
+        error(failure[1], 0)
+    end
+    return outcome(t)
+end
+
+return task

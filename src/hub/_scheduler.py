@@ -1,0 +1,3 @@
+"""The names of the scheduler in the module `moonlet`, from the files that define them."""
+
+from moonlet._tasks import *  # noqa: F401,F403

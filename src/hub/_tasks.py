@@ -1,0 +1,34 @@
+"""Tasks, scopes, nurseries and time."""
+
+from moonlet import LuaTable, _raw
+
+__all__ = ["Task", "current_task", "run", "sleep", "spawn"]
+
+_run = _raw("hub", "run")
+_sleep = _raw("hub", "sleep")
+_join = _raw("task", "methods.join")
+_spawn = _raw("task", "spawn")
+current_task = _raw("hub", "current_task")
+
+
+class Task(LuaTable):
+    """A greenlet with what the scheduler knows of it."""
+
+    def join(self, timeout=None):
+        """Waits until the task has ended. Returns what it has returned, or raises its error."""
+        return _join(self, timeout)
+
+
+def run(main, /, *args):
+    """Runs main(*args) as a task, and all tasks that are spawned, until all have ended."""
+    return _run(main, *args)
+
+
+def spawn(f, /, *args):
+    """A new task that will call f(*args)."""
+    return _spawn(f, *args)
+
+
+def sleep(seconds=0):
+    """Waits so long; 0 lets others run."""
+    _sleep(seconds)
