@@ -13,9 +13,9 @@ local native = require "moonlet.native"
 local timers = require "moonlet.timers"
 
 local clock, id, resume = native.clock, native.id, native.resume
-local huge = math.huge
+local huge, unpack = math.huge, table.unpack
 
-local hub = {}
+local hub = { used = 0 }
 
 -- Between two looks at I/O while something is ready, in seconds.
 local POLL_INTERVAL = 0.0005
@@ -25,7 +25,7 @@ local TURN_LIMIT = 128
 -- ------------------------------------------------------------------------------------- state
 
 local hub_greenlet
-local running = { name = "nobody" } -- the task that runs
+local running = { name = "nobody", used = 0 } -- the task that runs
 local since = 0 -- when it was switched to
 local tasks = {} -- those that were started: by the address of their greenlets
 local adopted = setmetatable({}, { __mode = "v" }) -- and greenlets of others that have waited
@@ -46,7 +46,7 @@ local virtual -- a virtual clock, or nil
 local on_error
 
 --- The scope that tasks belong to which are nobody's.
-hub.root = { children = 0 }
+hub.root = { children = 0, effective = false }
 hub.base = hub.root
 
 local function now()
@@ -90,7 +90,7 @@ end
 local function ready(task)
     later_count = later_count + 1
     later[later_count] = task
-    if task.rank then
+    if task.rank ~= 0 then
         mixed = true
     end
 end
@@ -108,7 +108,7 @@ local function sort(list, count)
         order[list[i]] = i
     end
     table.sort(list, function(a, b)
-        local p, q = a.rank or 0, b.rank or 0
+        local p, q = a.rank, b.rank
         if p ~= q then
             return p > q
         end
@@ -127,20 +127,20 @@ local function begin_round()
 end
 
 -- Leaves `me`, which has registered what it waits for: chooses who is next, the hub or a task that can
--- go on, and returns that one's greenlet; nil if it is `me`.
-local function choose(me)
+-- go on, and returns that one's greenlet, or its address; nil if it is `me`.
+local function choose(me, by_address)
     turns = TURN_LIMIT
     local time = clock()
-    me.used = (me.used or 0) + time - since
+    me.used = me.used + time - since
     since = time
     local next_task = round[at]
     if not next_task and later_count > 0 and time < next_look then
         begin_round()
         next_task = round[at]
     end
-    if not next_task or not next_task.started or time >= step_end then
+    if not next_task or next_task.arguments or time >= step_end then
         running = hub
-        return hub_greenlet
+        return by_address and hub.address or hub_greenlet
     end
     round[at] = nil
     at = at + 1
@@ -151,7 +151,7 @@ local function choose(me)
     if next_task == me then
         return nil
     end
-    return next_task.greenlet
+    return by_address and next_task.id or next_task.greenlet
 end
 
 local function cancel_error(scope)
@@ -180,7 +180,7 @@ local function finish_wait(entry, outcome)
     end
     entry.outcome = outcome
     local task = entry.task
-    task.entry = nil
+    task.entry = false
     ready(task)
     return true
 end
@@ -201,10 +201,10 @@ function hub.wake(entry)
     end
     entry.outcome = true
     local task = entry.task
-    task.entry = nil
+    task.entry = false
     later_count = later_count + 1
     later[later_count] = task
-    if task.rank then
+    if task.rank ~= 0 then
         mixed = true
     end
     return true
@@ -240,7 +240,7 @@ end
 
 -- Registers the wait of the current task for `entry`, see hub.wait. Returns the greenlet to switch to,
 -- or nil: nothing else is to run.
-local function begin_wait(entry, seconds)
+local function begin_wait(entry, seconds, by_address)
     local me = entry.task
     if me.scope.effective and not entry.shielded then
         -- Others get their turn: this may be a loop that catches everything.
@@ -260,7 +260,7 @@ local function begin_wait(entry, seconds)
     if trace then
         trace("wait", me, entry)
     end
-    return choose(me)
+    return choose(me, by_address)
 end
 
 -- After the switch.
@@ -283,14 +283,18 @@ local function end_wait(entry)
     return nil -- somebody else has switched here
 end
 
--- Somebody has thrown `err` into a task that waits.
-local function abandon(entry, err)
+-- Somebody has thrown an error into a task that waits for `entry`.
+local function drop(entry)
     running = entry.task
     if entry.outcome == nil then
         entry.outcome = "thrown"
-        entry.task.entry = nil
+        entry.task.entry = false
         undo(entry)
     end
+end
+
+local function abandon(entry, err)
+    drop(entry)
     error(err, 0)
 end
 
@@ -316,10 +320,6 @@ local function wait(entry, seconds)
     end
 end
 hub.wait = wait
-
---- The same in two halves for Python, which leaves Lua between them: the first gives the greenlet to
---- switch to, or nothing.
-hub.begin_wait, hub.end_wait, hub.abandon = begin_wait, end_wait, abandon
 
 -- -------------------------------------------------------------------------------- which task
 
@@ -388,6 +388,11 @@ function hub.pass()
     end
 end
 
+-- The entry for a sleep, with room for all that it will have.
+local function sleeper(me)
+    return { task = me, what = "sleep", when = nil, fire = nil, armed = nil, outcome = nil }
+end
+
 --- moonlet.sleep(seconds): waits so long; 0 or nothing: lets others run.
 function hub.sleep(seconds)
     local me = self()
@@ -397,19 +402,49 @@ function hub.sleep(seconds)
     if type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds then
         hub.check_seconds(seconds, "sleep", 1)
     end
-    wait({ task = me, what = "sleep" }, seconds)
+    wait(sleeper(me), seconds)
 end
 
---- For Python: the first half of a sleep. Returns the entry for the second one and whom to switch to.
+local left = {} -- by the address of the task: the entry of a sleep that has begun
+
+--- A sleep in halves, for Python, which leaves Lua in between: returns the address of the greenlet to
+--- switch to; nil: it is over.
 function hub.begin_sleep(seconds)
     local me = self()
-    local entry = { task = me, what = "sleep" }
-    if seconds == 0 and not me.scope.effective then
-        entry.outcome = true
-        ready(me)
-        return entry, choose(me)
+    local entry = sleeper(me)
+    left[me.id] = entry
+    if seconds == nil or seconds == 0 then
+        if not me.scope.effective then
+            entry.outcome = true
+            ready(me)
+            return choose(me, true)
+        end
+        seconds = nil
+    elseif type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds then
+        hub.check_seconds(seconds, "sleep", 1)
     end
-    return entry, begin_wait(entry, seconds)
+    return begin_wait(entry, seconds, true)
+end
+
+--- Somebody has switched back: nil, or whom else to switch to. `thrown`: or has thrown an error.
+function hub.end_sleep(thrown)
+    local address = id()
+    local entry = left[address]
+    if thrown then
+        left[address] = nil
+        drop(entry)
+        return nil
+    end
+    running = entry.task
+    if entry.outcome == nil then -- it was no task of ours
+        return choose(entry.task, true)
+    end
+    left[address] = nil
+    end_wait(entry)
+    if entry.outcome == true and entry.task.scope.effective then
+        error(cancel_error(entry.task.scope), 0)
+    end
+    return nil
 end
 
 -- --------------------------------------------------------------------------------- arguments
@@ -625,6 +660,7 @@ local function idle()
     hub.waits = hub.waits + 1
     native.wait(uv and fd or -1, timeout)
     look()
+    since = clock()
 end
 
 --- How often the hub has waited: a program that has nothing to do does not make it grow.
@@ -643,10 +679,10 @@ local function came_back(finished, ok, who, ...)
         local task = tasks[who]
         if task then
             local time = clock()
-            task.used = (task.used or 0) + time - since
+            task.used = task.used + time - since
             since = time
             tasks[who] = nil
-            task.greenlet = nil
+            task.greenlet = false
             running = hub
             complete(task, ok, ...)
         elseif not ok then
@@ -666,34 +702,28 @@ local function came_back(finished, ok, who, ...)
 end
 
 local function dispatch(task)
-    if task.started then
-        if trace then
-            trace("switch", task)
-        end
-        running = task
-        since = clock()
-        came_back(resume(task.greenlet))
-        return
-    end
     local arguments = task.arguments
-    task.arguments = nil
-    if task.effective then
-        task.greenlet = nil
-        complete(task, false, cancel_error(task))
-        return
-    end
-    task.started = true
-    tasks[task.id] = task
+    running = task
     if trace then
         trace("switch", task)
     end
-    running = task
-    turns = TURN_LIMIT
-    since = clock()
-    if arguments then
-        came_back(resume(task.greenlet, table.unpack(arguments, 1, arguments.n)))
-    else
+    if not arguments then
         came_back(resume(task.greenlet))
+        return
+    end
+    task.arguments = false
+    if task.effective then
+        task.greenlet = false
+        running = hub
+        complete(task, false, cancel_error(task))
+        return
+    end
+    tasks[task.id] = task
+    turns = TURN_LIMIT
+    if arguments == true then
+        came_back(resume(task.greenlet))
+    else
+        came_back(resume(task.greenlet, unpack(arguments, 1, arguments.n)))
     end
 end
 
@@ -759,7 +789,7 @@ function hub.start()
         main = main.parent
     end
     hub_greenlet = moonlet.greenlet(hub_body, main)
-    hub.address = native.id_of(hub_greenlet)
+    hub.greenlet, hub.address = hub_greenlet, native.id_of(hub_greenlet)
     native.set_loop(true)
     return hub_greenlet
 end
@@ -813,6 +843,7 @@ function hub.step(budget)
         look()
     end
     running = hub
+    since = clock()
     local _, ok, _, err = resume(target)
     stepper, step_end = nil, huge
     if not ok then

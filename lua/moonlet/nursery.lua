@@ -19,8 +19,8 @@ local function on_end(n, t)
     end
     if t.finished == "failed" then
         task.see(t)
-        n.errors[#n.errors + 1] = t.failure
-        scope.cancel(n, ("%s has failed: %s"):format(t.name, tostring(t.failure)))
+        n.errors[#n.errors + 1] = t.value
+        scope.cancel(n, ("%s has failed: %s"):format(t.name, tostring(t.value)))
     end
     local entry = n.entry
     if n.children == 0 and entry then
@@ -31,12 +31,9 @@ end
 
 --- For both languages: opens a nursery in the current task, and its scope.
 function nursery.open()
-    local n = scope.open(nil, false, "nursery")
-    rawset(n, "children", 0)
-    rawset(n, "daemons", 0)
-    rawset(n, "errors", {})
-    rawset(n, "on_end", on_end)
-    return setmetatable(n, Nursery)
+    local n = scope.open(nil, false, "nursery", Nursery)
+    n.children, n.daemons, n.errors, n.on_end = 0, 0, {}, on_end
+    return n
 end
 
 local function group(n)

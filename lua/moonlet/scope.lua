@@ -20,7 +20,7 @@ local Scope = class.define("cancel scope", methods, properties, setters)
 function scope.attach(child, parent)
     child.parent = parent
     local last = parent.last
-    child.before = last
+    child.before = last or false
     if last then
         last.after = child
     else
@@ -44,7 +44,7 @@ function scope.detach(child)
     else
         parent.last = before
     end
-    child.before, child.after = nil, nil
+    child.before, child.after = false, false
 end
 
 -- `s` has become cancelled: so are all in it that are not shielded.
@@ -61,19 +61,19 @@ local function spread(s)
         end
         child = after
     end
-    local task = s.task
-    if task and task.scope == s then
+    local task = s.task or s
+    if task.scope == s then
         hub.interrupt(task)
     end
 end
 
 -- What is in force in `s` may be less than before: its shield is new.
 local function recompute(s)
-    local effective = s.cancelled or (not s.shielded and s.parent and s.parent.effective) or nil
+    local effective = s.cancelled or (not s.shielded and s.parent and s.parent.effective)
     if effective then
         spread(s)
     elseif s.effective then
-        s.effective = nil
+        s.effective = false
         local child = s.first
         while child do
             recompute(child)
@@ -90,7 +90,7 @@ function scope.cancel(s, reason)
     rawset(s, "cancelled", true)
     rawset(s, "reason", reason)
     if hub.trace then
-        hub.trace("cancel", s.task, reason)
+        hub.trace("cancel", s.task or s, reason)
     end
     spread(s)
     return true
@@ -100,7 +100,7 @@ end
 
 local function deadline_passed(timer)
     local s = timer.scope
-    s.timer = nil
+    s.timer = false
     s.expired = true
     scope.cancel(s, ("the deadline has passed (%s)"):format(s.what or "cancel scope"))
 end
@@ -108,10 +108,10 @@ end
 local function set_deadline(s, deadline)
     if s.timer then
         hub.remove_timer(s.timer)
-        s.timer = nil
+        s.timer = false
     end
     s.deadline_at = deadline
-    if deadline and deadline < math.huge and not s.closed then
+    if deadline < math.huge and not s.closed then
         s.timer = { when = deadline, fire = deadline_passed, scope = s }
         hub.add_timer(s.timer)
     end
@@ -121,9 +121,23 @@ end
 
 --- Opens a scope in the current task, and enters it. `what` made it, for messages. To be closed by the
 --- same task, inner ones first.
-function scope.open(deadline, shielded, what)
+function scope.open(deadline, shielded, what, class_of)
     local me = hub.self()
-    local s = setmetatable({ task = me, shielded = shielded or nil, what = what }, Scope)
+    local s = {
+        task = me,
+        shielded = shielded or false,
+        what = what,
+        parent = false,
+        before = false,
+        after = false,
+        effective = false,
+        cancelled = false,
+        caught = false,
+        closed = false,
+        timer = false,
+        deadline_at = math.huge,
+    }
+    setmetatable(s, class_of or Scope)
     scope.attach(s, me.scope)
     me.scope = s
     if deadline then
@@ -148,7 +162,7 @@ function scope.close(s, failed, err)
     scope.detach(s)
     if s.timer then
         hub.remove_timer(s.timer)
-        s.timer = nil
+        s.timer = false
     end
     local outer = s.parent.effective and not s.shielded
     if failed and s.effective and not outer and native.is_cancel(err) then
@@ -253,21 +267,17 @@ end
 
 --- When it is cancelled, in the time of moonlet.now(); math.huge: never. Can be set.
 function properties.deadline(s)
-    return s.deadline_at or math.huge
+    return s.deadline_at
 end
 
 --- Whether a cancel from outside is kept out. Can be set.
 function properties.shield(s)
-    return s.shielded or false
+    return s.shielded
 end
 
-function properties.cancelled(_)
-    return false
-end
-
---- Whether the scope has ended with its cancel.
-function properties.caught(_)
-    return false
+-- Fields of their own, but not to be set.
+for _, name in ipairs { "cancelled", "caught" } do
+    properties[name] = function() end
 end
 
 function setters.deadline(s, value)
@@ -278,7 +288,7 @@ function setters.deadline(s, value)
 end
 
 function setters.shield(s, value)
-    s.shielded = value and true or nil
+    s.shielded = value and true or false
     recompute(s)
 end
 

@@ -12,45 +12,65 @@ local task = {}
 local methods, properties, setters = {}, {}, {}
 local Task = class.define("task", methods, properties, setters, "Task")
 
-local greenlet, id_of, inherit = moonlet.greenlet, native.id_of, native.inherit
-local attach = scope.attach
+local new_greenlet, pack, unpack = native.new_greenlet, table.pack, table.unpack
+local attach, ready = scope.attach, hub.ready
 
 local count = 0
 
 -- ------------------------------------------------------------------------------------- making
 
--- A new task for f(...) in the scope `parent`, which is ready.
-local function create(parent, f, ...)
+-- The fields that every task has, so that none that is used often is looked up in the class: not more
+-- than 16, for which Lua makes room at once. `arguments` are those of the start: true if there are none,
+-- and false from the start on. `value` is the result, or an error, or Results.
+local function object(address, g, f, arguments)
     count = count + 1
-    local g = greenlet(f, hub.start())
-    inherit(g)
-    local n = select("#", ...)
-    local t = setmetatable({
-        id = id_of(g),
+    local t = {
+        id = address,
         greenlet = g,
         number = count,
         body = f,
-        arguments = n > 0 and table.pack(...) or nil,
+        arguments = arguments,
+        value = false,
+        scope = false,
+        parent = false,
+        before = false,
+        after = false,
+        entry = false,
+        effective = false,
+        finished = false,
+        joiners = false,
+        rank = 0,
         used = 0,
-    }, Task)
-    t.scope, t.task = t, t
+    }
+    t.scope = t
+    return setmetatable(t, Task)
+end
+
+-- A new task for f(...) in the scope `parent`.
+local function make(parent, f, ...)
+    local g, address = new_greenlet(f, hub.greenlet or hub.start())
+    local t = object(address, g, f, select("#", ...) == 0 or pack(...))
     attach(t, parent)
     parent.children = parent.children + 1
     if hub.trace then
         hub.trace("spawn", t)
     end
-    hub.ready(t)
+    return t
+end
+
+-- The same, and it is ready.
+local function create(parent, f, ...)
+    local t = make(parent, f, ...)
+    ready(t)
     return t
 end
 task.create = create
 
 -- The greenlet that runs, which nobody has spawned.
 hub.set_adopt(function(address)
-    count = count + 1
     hub.start()
     local g = moonlet.current()
-    local t = setmetatable({ id = address, greenlet = g, number = count, started = true, used = 0 }, Task)
-    t.scope, t.task = t, t
+    local t = object(address, g, nil, false)
     t.parent = hub.root -- which does not wait for it, and is never cancelled
     t.adopted = true
     if not g.parent then
@@ -81,13 +101,7 @@ end
 function task.spawn_later(seconds, f, ...)
     hub.check_seconds(seconds, "spawn_later", 1)
     hub.check_callable(f, "spawn_later", 2)
-    local ready = hub.ready
-    hub.ready = function() end
-    local ok, t = native.pcall(create, hub.base, f, ...)
-    hub.ready = ready
-    if not ok then
-        error(t, 0)
-    end
+    local t = make(hub.base, f, ...)
     t.timer = { when = hub.now() + seconds, fire = start_later, owner = t }
     hub.add_timer(t.timer)
     return t
@@ -165,21 +179,27 @@ local function call_links(t)
     end
 end
 
+-- What a task has returned, if that is not one value.
+local Results = {}
+
 -- The greenlet of `t` has ended.
 local function complete(t, ok, ...)
-    if ok then
+    if not ok then
+        local err = ...
+        t.value = err
+        t.finished = native.is_cancel(err) and "cancelled" or "failed"
+    else
         t.finished = "done"
         local n = select("#", ...)
         if n == 1 then
             t.value = ...
-        elseif n > 1 then
-            t.values = table.pack(...)
+        elseif n == 0 then
+            t.value = nil
+        else
+            t.value = setmetatable(pack(...), Results)
         end
-    else
-        t.failure = ...
-        t.finished = native.is_cancel(t.failure) and "cancelled" or "failed"
     end
-    t.arguments, t.entry = nil, nil
+    t.arguments, t.entry = false, false
     if t.timer then
         hub.remove_timer(t.timer)
         t.timer = nil
@@ -197,7 +217,7 @@ local function complete(t, ok, ...)
             hub.wake(entry)
             entry = waitlist.pop(t.joiners)
         end
-        t.joiners = nil
+        t.joiners = false
     end
     if t.links then
         call_links(t)
@@ -206,7 +226,7 @@ local function complete(t, ok, ...)
         parent:on_end(t)
     end
     if t.finished == "failed" and not t.seen then
-        t.sentinel = setmetatable({ name = t.name, number = t.number, error = t.failure }, Sentinel)
+        t.sentinel = setmetatable({ name = t.name, number = t.number, error = t.value }, Sentinel)
         pending[t.sentinel] = true
         unseen = true
     end
@@ -241,16 +261,23 @@ local function wait_end(t, timeout)
     return hub.wait(entry, timeout)
 end
 
+local function has_results(t)
+    local value = t.value
+    return type(value) == "table" and getmetatable(value) == Results
+end
+
 -- What it has returned, or raises what it has raised.
 local function outcome(t)
-    see(t)
-    if t.finished == "done" then
-        if t.values then
-            return table.unpack(t.values, 1, t.values.n)
+    local finished, value = t.finished, t.value
+    if finished == "done" then
+        if has_results(t) then
+            return unpack(value, 1, value.n)
         end
-        return t.value
-    elseif t.finished == "failed" then
-        error(t.failure, 0)
+        return value
+    end
+    see(t)
+    if finished == "failed" then
+        error(value, 0)
     end
     local reason = t.reason
     error(moonlet.TaskCancelled(("%s was cancelled%s"):format(t.name, reason and ": " .. tostring(reason) or "")), 0)
@@ -336,32 +363,31 @@ function properties.status(t)
         return t.finished
     elseif t.entry then
         return "waiting"
-    elseif not t.started then
+    elseif t.arguments then
         return "new"
-    elseif native.id_of(t.greenlet) == native.id() then
+    elseif t.id == native.id() then
         return "running"
     end
     return "ready"
 end
 
 --- The first value that it has returned; nil before.
-properties.result = function(t)
+function properties.result(t)
     if t.finished ~= "done" then
         return nil
-    end
-    see(t)
-    if t.values then
-        return t.values[1]
+    elseif has_results(t) then
+        return t.value[1]
     end
     return t.value
 end
 
 --- The error it has ended with; nil otherwise.
 function properties.error(t)
-    if t.finished then
-        see(t)
+    if not t.finished or t.finished == "done" then
+        return nil
     end
-    return t.failure
+    see(t)
+    return t.value
 end
 
 --- Its name: the one it was given, else its number and what it runs.
@@ -383,12 +409,12 @@ function properties.name(t)
 end
 
 function properties.priority(t)
-    return t.rank or 0
+    return t.rank
 end
 
 --- Whether it has ended.
 function properties.ended(t)
-    return t.finished ~= nil
+    return t.finished ~= false
 end
 
 --- Whether run() does not wait for it: it is cancelled when all others have ended.
@@ -415,7 +441,7 @@ function setters.priority(t, value)
     if math.type(value) ~= "integer" then
         hub.misuse("TypeError", ("bad value for 'priority' (integer expected, got %s)"):format(hub.type_name(value)))
     end
-    rawset(t, "rank", value ~= 0 and value or nil)
+    t.rank = value
     hub.rerank()
 end
 
@@ -446,11 +472,11 @@ end
 function task.defer(f, ...)
     hub.check_callable(f, "defer", 1)
     hub.start()
-    local arguments = table.pack(...)
+    local arguments = pack(...)
     hub.add_timer {
         when = hub.now(),
         fire = function()
-            local ok, err = native.pcall(f, table.unpack(arguments, 1, arguments.n))
+            local ok, err = native.pcall(f, unpack(arguments, 1, arguments.n))
             if not ok then
                 hub.report("error in a deferred call", err)
             end

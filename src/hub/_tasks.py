@@ -5,7 +5,7 @@ from moonlet import LuaTable, _raw
 __all__ = ["Task", "current_task", "run", "sleep", "spawn"]
 
 _run = _raw("hub", "run")
-_sleep = _raw("hub", "sleep")
+_sleep = _raw("hub", "begin_sleep", "end_sleep")
 _join = _raw("task", "methods.join")
 _spawn = _raw("task", "spawn")
 current_task = _raw("hub", "current_task")

@@ -53,6 +53,11 @@ int ml_raw_init(PyObject *module);
 /* Adds unbox(...) and set_class(metatable, type) to the table on top. */
 void ml_raw_register(lua_State *L, ml_world *w);
 
+/* ------------------------------------------------------------------------------ timers.c */
+
+/* Adds heap_new and what works on such a heap to the table on top. */
+void ml_timers_register(lua_State *L);
+
 /* ------------------------------------------------------------------------------ luv.c */
 
 /* Adds open_luv and run_luv to the table on top. */

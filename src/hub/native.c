@@ -51,16 +51,19 @@ static int id_of(lua_State *L) {
     return 1;
 }
 
-/* inherit(g): the new greenlet runs in a copy of the contextvars.Context of the running code, if that
-   has one. */
-static int inherit(lua_State *L) {
-    ml_greenlet *g = ml_lgreenlet_test(L, 1);
-    if (!g || g->state != ML_NEW) return luaL_typeerror(L, 1, "new greenlet");
-    if (!ml_tstate()->context) return 0;
-    PyObject *context = PyContext_CopyCurrent();
-    if (!context) return ml_error_raise(L, world(L));
-    Py_XSETREF(((ml_pygreenlet *)g)->top.context, context);
-    return 0;
+/* new_greenlet(f, parent): a greenlet and its address; it runs in a copy of the contextvars.Context of
+   the running code, if that has one. */
+static int new_greenlet(lua_State *L) {
+    ml_world *w = world(L);
+    ml_lgreenlet_new(L, w);
+    ml_greenlet *g = ml_handle_at(L, -1)->pointer;
+    if (ml_tstate()->context) {
+        PyObject *context = PyContext_CopyCurrent();
+        if (!context) return ml_error_raise(L, w);
+        Py_XSETREF(((ml_pygreenlet *)g)->top.context, context);
+    }
+    lua_pushlightuserdata(L, g);
+    return 2;
 }
 
 /* ------------------------------------------------------------------------------------ waiting */
@@ -218,7 +221,7 @@ int ml_native_open(lua_State *L) {
                                          {"id", id},
                                          {"id_of", id_of},
                                          {"may_wait", may_wait},
-                                         {"inherit", inherit},
+                                         {"new_greenlet", new_greenlet},
                                          {"wait", wait_function},
                                          {"set_loop", set_loop},
                                          {"take_posted", take_posted},
@@ -234,5 +237,6 @@ int ml_native_open(lua_State *L) {
     ml_catch_register(L, w);
     ml_raw_register(L, w);
     ml_luv_register(L, w);
+    ml_timers_register(L);
     return 1;
 }

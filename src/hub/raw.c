@@ -197,7 +197,11 @@ void ml_raw_register(lua_State *L, ml_world *w) {
 
    raw(module, name): what calls the function of that name in moonlet.MODULE of the caller's Lua
    state; name "Class.method" is for a method. Where Lua files have a version of a function that does
-   not unbox (native.facing), that one. */
+   not unbox (hub.facing), that one.
+
+   raw(module, begin, end): a wait in halves, between which the greenlet has nothing in Lua, and needs
+   no Lua thread: end() is called when somebody has switched back, and end(true) when somebody has thrown
+   an exception. Both return the address of a greenlet to switch to; nil ends the wait. */
 
 typedef struct Raw {
     PyObject_HEAD
@@ -205,6 +209,8 @@ typedef struct Raw {
     PyObject *module;
     PyObject *name;
     PyObject *function; /* a LuaObject, or NULL */
+    PyObject *end_name; /* or NULL */
+    PyObject *end;      /* a LuaObject, or NULL */
 } Raw;
 
 static void raw_dealloc(PyObject *self) {
@@ -213,20 +219,21 @@ static void raw_dealloc(PyObject *self) {
     Py_CLEAR(r->module);
     Py_CLEAR(r->name);
     Py_CLEAR(r->function);
+    Py_CLEAR(r->end_name);
+    Py_CLEAR(r->end);
     PyObject_GC_Del(self);
 }
 
 static int raw_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(((Raw *)self)->function);
+    Py_VISIT(((Raw *)self)->end);
     return 0;
 }
 
-/* native.find(module, name), which is at index 1 below. */
-const char ml_find_key;
-
 typedef struct finding {
     ml_world *world;
-    const Raw *raw;
+    PyObject *module;
+    PyObject *name;
     PyObject *result;
 } finding;
 
@@ -236,24 +243,28 @@ static int do_find(lua_State *L) {
     lua_pushliteral(L, "moonlet.hub");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "find");
-    ml_to_lua(L, f->world, f->raw->module);
-    ml_to_lua(L, f->world, f->raw->name);
+    ml_to_lua(L, f->world, f->module);
+    ml_to_lua(L, f->world, f->name);
     lua_call(L, 2, 1);
     f->result = ml_to_python(L, f->world, -1);
     if (!f->result) ml_error_raise(L, f->world);
     return 0;
 }
 
-static int find(Raw *r, ml_world *w) {
-    finding f = {.world = w, .raw = r};
+static int find(const Raw *r, ml_world *w, PyObject *name, PyObject **function) {
+    finding f = {.world = w, .module = r->module, .name = name};
     if (ml_protect(w, do_find, &f) != 0) return -1;
     if (!ml_is_lua_object(f.result)) {
-        PyErr_Format(PyExc_SystemError, "moonlet.%U has no function '%U'", r->module, r->name);
+        PyErr_Format(PyExc_SystemError, "moonlet.%U has no function '%U'", r->module, name);
         Py_DECREF(f.result);
         return -1;
     }
-    Py_XSETREF(r->function, f.result);
+    Py_XSETREF(*function, f.result);
     return 0;
+}
+
+static bool is_of(PyObject *function, const ml_world *w) {
+    return function && ((LuaObject *)function)->world == w;
 }
 
 typedef struct passing {
@@ -286,6 +297,54 @@ static int push_all(const ml_entry *e, ml_world *w, PyObject *const *args, Py_ss
     return -1;
 }
 
+/* Calls a Lua function. With `target` it is half of a wait, and returns NULL without an exception and
+   in `*target` whom to switch to. */
+static PyObject *call_lua(ml_world *w, PyObject *function, PyObject *const *args, Py_ssize_t count,
+                          ml_greenlet **target) {
+    ml_entry e;
+    const ml_greenlet *g = ml_current();
+    bool is_bare = target && !g->lua && !g->lua_threads && !ml_is_main(g);
+    if (ml_enter(w, &e) != 0) return NULL;
+    if (is_bare) e.fresh = g->lua_threads; /* not to be kept while it waits */
+    ml_push_handler(e.L, w);
+    ml_push_lua_object(e.L, (LuaObject *)function);
+    PyObject *result = NULL;
+    if (push_all(&e, w, args, count) == 0 && ml_pcall(&e, (int)count, LUA_MULTRET) == 0) {
+        int results = lua_gettop(e.L) - e.top - 1;
+        if (target) {
+            *target = results ? lua_touserdata(e.L, e.top + 2) : NULL;
+        } else {
+            result = ml_results_to_python(e.L, w, results);
+        }
+    }
+    if (!result && PyErr_Occurred()) as_python_has_it();
+    ml_leave(&e);
+    return result;
+}
+
+/* Waits, with `target` to be switched to first. */
+static PyObject *wait_for(const Raw *r, ml_world *w, ml_greenlet *target) {
+    while (target) {
+        ml_parcel parcel = {.kind = &ml_py_parcel};
+        PyObject *result = ml_py_switch(target, &parcel);
+        target = NULL;
+        if (result) {
+            Py_DECREF(result);
+            call_lua(w, r->end, NULL, 0, &target);
+            if (PyErr_Occurred()) return NULL;
+        } else {
+            PyObject *type, *value, *traceback;
+            PyErr_Fetch(&type, &value, &traceback);
+            PyObject *thrown = Py_True;
+            call_lua(w, r->end, &thrown, 1, &target);
+            if (PyErr_Occurred()) PyErr_WriteUnraisable((PyObject *)r);
+            PyErr_Restore(type, value, traceback);
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *raw_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names) {
     Raw *r = (Raw *)self;
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
@@ -299,22 +358,15 @@ static PyObject *raw_call(PyObject *self, PyObject *const *args, size_t nargsf, 
     }
     ml_world *w = ml_world_of_caller();
     if (!w) return NULL;
-    if ((!r->function || ((LuaObject *)r->function)->world != w) && find(r, w) != 0) return NULL;
+    if (!is_of(r->function, w) && find(r, w, r->name, &r->function) != 0) return NULL;
+    if (r->end_name && !is_of(r->end, w) && find(r, w, r->end_name, &r->end) != 0) return NULL;
     ml_greenlet *g = ml_py_current();
     if (!g) return NULL;
-    ml_entry e;
     ml_call here;
     ml_py_begin_call(g, &here, args + count);
-    PyObject *result = NULL;
-    if (ml_enter(w, &e) == 0) {
-        ml_push_handler(e.L, w);
-        ml_push_lua_object(e.L, (LuaObject *)r->function);
-        if (push_all(&e, w, args, count) == 0 && ml_pcall(&e, (int)count, LUA_MULTRET) == 0) {
-            result = ml_results_to_python(e.L, w, lua_gettop(e.L) - e.top - 1);
-        }
-        if (!result) as_python_has_it();
-        ml_leave(&e);
-    }
+    ml_greenlet *target = NULL;
+    PyObject *result = call_lua(w, r->function, args, count, r->end_name ? &target : NULL);
+    if (r->end_name && !PyErr_Occurred()) result = wait_for(r, w, target);
     ml_py_end_call(g, &here);
     return result;
 }
@@ -338,14 +390,16 @@ static PyTypeObject Raw_Type = {
 
 static PyObject *raw(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *of, *name;
-    if (!PyArg_ParseTuple(args, "UU:raw", &of, &name)) return NULL;
+    PyObject *of, *name, *end = NULL;
+    if (!PyArg_ParseTuple(args, "UU|U:raw", &of, &name, &end)) return NULL;
     Raw *r = PyObject_GC_New(Raw, &Raw_Type);
     if (!r) return NULL;
     r->vectorcall = raw_call;
     r->module = Py_NewRef(of);
     r->name = Py_NewRef(name);
     r->function = NULL;
+    r->end_name = Py_XNewRef(end);
+    r->end = NULL;
     PyObject_GC_Track(r);
     return (PyObject *)r;
 }

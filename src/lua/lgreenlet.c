@@ -310,9 +310,7 @@ static bool is_callable(lua_State *L) {
     return true;
 }
 
-/* moonlet.greenlet(f [, parent]) */
-static int new (lua_State *L) {
-    ml_world *w = world(L);
+int ml_lgreenlet_new(lua_State *L, ml_world *w) {
     bool callable = true;
     bool foreign = w->bridge->is_foreign(L, &callable);
     if (!(foreign ? callable : is_callable(L))) {
@@ -339,6 +337,9 @@ static int new (lua_State *L) {
     ml_identity_set(L, g);
     return 1;
 }
+
+/* moonlet.greenlet(f [, parent]) */
+static int new (lua_State *L) { return ml_lgreenlet_new(L, world(L)); }
 
 /* moonlet.current() */
 static int current(lua_State *L) {

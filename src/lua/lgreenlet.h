@@ -17,10 +17,14 @@ ml_greenlet *ml_lgreenlet_test(lua_State *L, int index);
 /* The tag of greenlets' handles. */
 extern const char ml_greenlet_tag;
 
-/* The functions `greenlet` and `current` of the module, which is on top of the stack. */
+/* Pushes a new greenlet for the function at index 1, with the parent at 2, as
+   moonlet.greenlet. Returns 1, or raises a Lua error. */
+int ml_lgreenlet_new(lua_State *L, ml_world *w);
+
 /* Adds resume to the table on top. May raise. */
 void ml_lgreenlet_register_native(lua_State *L, ml_world *w);
 
+/* The functions `greenlet` and `current` of the module, which is on top of the stack. */
 void ml_lgreenlet_register(lua_State *L, ml_world *w);
 
 /* Parcels from Lua: `value` is the lua_State whose topmost `count` values they are (an error:
