@@ -15,10 +15,11 @@ class.all = {}
 --- goes through here. `python` names the class of the module `moonlet` that its objects are of in
 --- Python, a subclass of LuaTable.
 function class.define(name, methods, properties, setters, python)
+    local has_properties = properties ~= nil
     properties, setters = properties or {}, setters or {}
     local meta = { __name = name }
 
-    if next(properties) then
+    if has_properties then
         function meta.__index(object, key)
             local method = methods[key]
             if method ~= nil then

@@ -860,8 +860,8 @@ function hub.step(budget)
             due = math.min(due or huge, ms)
         end
     end
-    local left = first ~= nil or hub.root.children > 0 or (uv and uv.loop_alive()) or external > 0
-    return left and true or false, due
+    local some = first ~= nil or hub.root.children > 0 or (uv and uv.loop_alive()) or external > 0
+    return some and true or false, due
 end
 
 --- moonlet.pollfd(): a file descriptor that can be read when step() has something to do because of I/O.

@@ -186,8 +186,12 @@ local Results = {}
 local function complete(t, ok, ...)
     if not ok then
         local err = ...
-        t.value = err
-        t.finished = native.is_cancel(err) and "cancelled" or "failed"
+        if native.is_cancel(err) then
+            t.finished = "cancelled" -- without the error: it would keep the frames it has left
+        else
+            t.finished = "failed"
+            t.value = err
+        end
     else
         t.finished = "done"
         local n = select("#", ...)
@@ -266,6 +270,11 @@ local function has_results(t)
     return type(value) == "table" and getmetatable(value) == Results
 end
 
+local function cancelled_error(t)
+    local reason = t.reason
+    return moonlet.TaskCancelled(("%s was cancelled%s"):format(t.name, reason and ": " .. tostring(reason) or ""))
+end
+
 -- What it has returned, or raises what it has raised.
 local function outcome(t)
     local finished, value = t.finished, t.value
@@ -279,8 +288,7 @@ local function outcome(t)
     if finished == "failed" then
         error(value, 0)
     end
-    local reason = t.reason
-    error(moonlet.TaskCancelled(("%s was cancelled%s"):format(t.name, reason and ": " .. tostring(reason) or "")), 0)
+    error(cancelled_error(t), 0)
 end
 
 --- task:join([timeout]): waits until the task has ended. Returns what it returned, or raises its error;
@@ -387,7 +395,7 @@ function properties.error(t)
         return nil
     end
     see(t)
-    return t.value
+    return t.finished == "failed" and t.value or cancelled_error(t)
 end
 
 --- Its name: the one it was given, else its number and what it runs.

@@ -133,12 +133,19 @@ enum { MAX_SPARE = 256 };
 static LuaObject *spare[MAX_SPARE];
 static int spare_count;
 
+/* Whether objects of this type are as large as all others, and have nothing before them, as a dict
+   (_PyObject_GC_New in Modules/gcmodule.c of 3.11). */
+static bool is_plain(const PyTypeObject *type) {
+    return type->tp_basicsize == sizeof(LuaObject) && !(type->tp_flags & Py_TPFLAGS_MANAGED_DICT);
+}
+
 /* Memory for one. No collection starts here: callers are in the midst of things. It is not tracked:
    but for a joint collection, a proxy refers to nothing that Python can see. */
 static LuaObject *allocate(PyTypeObject *type) {
-    if (spare_count && type->tp_basicsize == sizeof(LuaObject)) {
+    if (spare_count && is_plain(type)) {
         LuaObject *o = spare[--spare_count];
         Py_SET_TYPE(o, type);
+        if (type->tp_flags & Py_TPFLAGS_HEAPTYPE) Py_INCREF(type);
         _Py_NewReference((PyObject *)o);
         return o;
     }
@@ -151,7 +158,7 @@ static LuaObject *allocate(PyTypeObject *type) {
 }
 
 static void release(LuaObject *o) {
-    if (spare_count < MAX_SPARE && Py_TYPE(o)->tp_basicsize == sizeof *o) {
+    if (spare_count < MAX_SPARE && is_plain(Py_TYPE(o))) {
         spare[spare_count++] = o;
     } else {
         PyObject_GC_Del(o);
@@ -166,6 +173,7 @@ static PyObject *create(lua_State *L, ml_world *w, int index, const void *pointe
     if (reserve(o) != 0 || (!o->free_anchor_count && make_anchors(L, o) != 0) ||
         !lua_checkstack(L, 1)) {
         release(self);
+        if (type->tp_flags & Py_TPFLAGS_HEAPTYPE) Py_DECREF(type); /* its dealloc does, else */
         return PyErr_NoMemory();
     }
     self->vectorcall = call;

@@ -14,6 +14,8 @@ current_task = _raw("hub", "current_task")
 class Task(LuaTable):
     """A greenlet with what the scheduler knows of it."""
 
+    __slots__ = ()
+
     def join(self, timeout=None):
         """Waits until the task has ended. Returns what it has returned, or raises its error."""
         return _join(self, timeout)

@@ -103,8 +103,9 @@ static int set_class(lua_State *L) {
     const PyObject *type = ml_pyproxy_test(L, 2);
     if (!type || !PyType_Check(type) ||
         !PyType_IsSubtype((PyTypeObject *)type, &ml_LuaTable_Type) ||
-        ((PyTypeObject *)type)->tp_basicsize != sizeof(LuaObject)) {
-        return luaL_argerror(L, 2, "subclass of LuaTable without slots expected");
+        ((PyTypeObject *)type)->tp_basicsize != sizeof(LuaObject) ||
+        (((PyTypeObject *)type)->tp_flags & Py_TPFLAGS_MANAGED_DICT)) {
+        return luaL_argerror(L, 2, "subclass of LuaTable with empty __slots__ expected");
     }
     lua_rawgetp(L, LUA_REGISTRYINDEX, &classes_key);
     lua_pushvalue(L, 1);
