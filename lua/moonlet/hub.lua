@@ -517,8 +517,18 @@ function hub.report(text, err, task)
         end
         io.stderr:write("moonlet: error in the handler of on_error: ", tostring(second), "\n")
     end
-    local ok, trace_text = native.pcall(moonlet.traceback, err, 2)
-    io.stderr:write("moonlet: ", text, ":\n", ok and tostring(trace_text) or tostring(err), "\n")
+    io.stdout:flush()
+    io.stderr:write("moonlet: ", text, ":\n", hub.text_of(err), "\n")
+end
+
+--- The text of an error with its traceback, as Python prints it.
+function hub.text_of(err)
+    local python = moonlet.python
+    local ok, text = native.pcall(function()
+        local lines = python.import("traceback").format_exception(native.exception_of(err))
+        return (python.eval("lambda lines: ''.join(lines)")(lines):gsub("\n$", ""))
+    end)
+    return ok and text or tostring(err)
 end
 
 -- -------------------------------------------------------------------------------------- trace

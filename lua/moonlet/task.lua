@@ -128,9 +128,20 @@ local function report(sentinel)
     end
 end
 
+local function report_list(list)
+    table.sort(list, function(a, b)
+        return a.number < b.number
+    end)
+    for _, sentinel in ipairs(list) do
+        report(sentinel)
+    end
+end
+
 local function report_orphans()
-    while #orphans > 0 do
-        report(table.remove(orphans, 1))
+    if #orphans > 0 then
+        local list = orphans
+        orphans = {}
+        report_list(list)
     end
 end
 
@@ -145,17 +156,12 @@ hub.on_idle(function()
 end)
 
 local function report_all()
-    report_orphans()
-    local left = {}
+    local list = orphans
+    orphans = {}
     for sentinel in pairs(pending) do
-        left[#left + 1] = sentinel
+        list[#list + 1] = sentinel
     end
-    table.sort(left, function(a, b)
-        return a.number < b.number
-    end)
-    for _, sentinel in ipairs(left) do
-        report(sentinel)
-    end
+    report_list(list)
 end
 
 local function see(t)
@@ -230,7 +236,9 @@ local function complete(t, ok, ...)
         parent:on_end(t)
     end
     if t.finished == "failed" and not t.seen then
-        t.sentinel = setmetatable({ name = t.name, number = t.number, error = t.value }, Sentinel)
+        -- As an exception it has its traceback.
+        local err = native.exception_of(t.value)
+        t.sentinel = setmetatable({ name = t.name, number = t.number, error = err }, Sentinel)
         pending[t.sentinel] = true
         unseen = true
     end

@@ -201,7 +201,9 @@ static int exception_of(lua_State *L) {
     ml_world *w = world(L);
     luaL_checkany(L, 1);
     lua_settop(L, 1);
-    PyObject *exception = Py_XNewRef(ml_error_find(L, w, 1));
+    PyObject *o = ml_pyproxy_test(L, 1);
+    PyObject *known = o && PyExceptionInstance_Check(o) ? o : ml_error_find(L, w, 1);
+    PyObject *exception = Py_XNewRef(known);
     if (!exception) {
         ml_activation a;
         ml_lua_leave(&a, L, w);
