@@ -705,7 +705,7 @@ local function came_back(finished, ok, who, ...)
         error((...), 0) -- thrown into the hub
     end
     -- Somebody was left who did not wait: he goes on.
-    if last ~= hub and last.greenlet and not last.entry and not last.finished then
+    if last ~= hub and last.greenlet and not last.entry and not last.finished and not last.greenlet.dead then
         ready(last)
     end
     running = hub

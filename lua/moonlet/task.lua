@@ -109,31 +109,25 @@ end
 
 -- --------------------------------------------------------------------------------- the end
 
-local pending = setmetatable({}, { __mode = "k" }) -- errors that nobody has joined yet
-local orphans = {} -- and that nobody can join any more
+local pending = {} -- errors that nobody has joined yet: by the number of the task
+local orphans = {} -- the numbers of those that nobody can join any more
 local unseen = false
 
+-- What a task that has failed refers to, so that its end is noticed.
 local Sentinel = {}
 
 function Sentinel.__gc(sentinel)
-    if not sentinel.seen then
-        orphans[#orphans + 1] = sentinel
-    end
+    orphans[#orphans + 1] = sentinel.number
 end
 
-local function report(sentinel)
-    if not sentinel.seen then
-        sentinel.seen = true
-        hub.report(("error in %s, which nobody has joined"):format(sentinel.name), sentinel.error)
-    end
-end
-
-local function report_list(list)
-    table.sort(list, function(a, b)
-        return a.number < b.number
-    end)
-    for _, sentinel in ipairs(list) do
-        report(sentinel)
+local function report_list(numbers)
+    table.sort(numbers)
+    for _, number in ipairs(numbers) do
+        local failed = pending[number]
+        if failed then
+            pending[number] = nil
+            hub.report(("error in %s, which nobody has joined"):format(failed.name), failed.error)
+        end
     end
 end
 
@@ -156,18 +150,19 @@ hub.on_idle(function()
 end)
 
 local function report_all()
-    local list = orphans
-    orphans = {}
-    for sentinel in pairs(pending) do
-        list[#list + 1] = sentinel
+    local list = {}
+    for number in pairs(pending) do
+        list[#list + 1] = number
     end
     report_list(list)
 end
 
+-- Somebody will have been told of the error of `t`.
 local function see(t)
-    t.seen = true
-    if t.sentinel then
-        t.sentinel.seen = true
+    if t.finished then
+        pending[t.number] = nil
+    else
+        t.seen = true
     end
 end
 task.see = see
@@ -220,10 +215,11 @@ local function complete(t, ok, ...)
     local parent = t.parent
     scope.detach(t)
     parent.children = parent.children - 1
-    if t.joiners then
-        local entry = waitlist.pop(t.joiners)
+    local joined = t.joiners
+    if joined then
+        local entry = waitlist.pop(joined)
+        joined = entry ~= nil
         while entry do
-            see(t)
             hub.wake(entry)
             entry = waitlist.pop(t.joiners)
         end
@@ -235,11 +231,10 @@ local function complete(t, ok, ...)
     if parent.on_end then
         parent:on_end(t)
     end
-    if t.finished == "failed" and not t.seen then
+    if t.finished == "failed" and not joined and not t.seen then
         -- As an exception it has its traceback.
-        local err = native.exception_of(t.value)
-        t.sentinel = setmetatable({ name = t.name, number = t.number, error = err }, Sentinel)
-        pending[t.sentinel] = true
+        pending[t.number] = { name = t.name, error = native.exception_of(t.value) }
+        t.sentinel = setmetatable({ number = t.number }, Sentinel)
         unseen = true
     end
 end
