@@ -12,21 +12,21 @@ local nursery = {}
 local methods = setmetatable({}, { __index = scope.methods })
 local Nursery = class.define("nursery", methods, scope.properties, scope.setters)
 
--- A child has ended.
+-- A child has ended. Returns whether its error will be raised here.
 local function on_end(n, t)
     if t.is_daemon then
         n.daemons = n.daemons - 1
     end
     if t.finished == "failed" then
-        task.see(t)
         n.errors[#n.errors + 1] = t.value
         scope.cancel(n, ("%s has failed: %s"):format(t.name, tostring(t.value)))
     end
     local entry = n.entry
-    if n.children == 0 and entry then
+    if entry and n.children <= n.daemons then
         n.entry = nil
         hub.wake(entry)
     end
+    return true
 end
 
 --- For both languages: opens a nursery in the current task, and its scope.

@@ -111,7 +111,11 @@ local function set_deadline(s, deadline)
         s.timer = false
     end
     s.deadline_at = deadline
-    if deadline < math.huge and not s.closed then
+    if s.closed or deadline == math.huge then
+        return
+    elseif deadline <= hub.now() then
+        deadline_passed { scope = s }
+    else
         s.timer = { when = deadline, fire = deadline_passed, scope = s }
         hub.add_timer(s.timer)
     end

@@ -228,10 +228,8 @@ local function complete(t, ok, ...)
     if t.links then
         call_links(t)
     end
-    if parent.on_end then
-        parent:on_end(t)
-    end
-    if t.finished == "failed" and not joined and not t.seen then
+    local taken = parent.on_end and parent:on_end(t)
+    if t.finished == "failed" and not taken and not joined and not t.seen then
         -- As an exception it has its traceback.
         pending[t.number] = { name = t.name, error = native.exception_of(t.value) }
         t.sentinel = setmetatable({ number = t.number }, Sentinel)
