@@ -53,6 +53,7 @@ describe("a Python class for tables", function()
             others[round] = nil
         end
         support.collect()
+        assert.is_true(next(others) ~= nil)
         assert.is_true(math.abs(namespace.references() - before) < 5)
     end)
 end)

@@ -131,7 +131,7 @@ describe("a nursery", function()
     end)
 
     it("waits for children that clean up", function()
-        local clock <close> = moonlet.virtual_clock()
+        local _ <close> = moonlet.virtual_clock()
         run(function()
             local cleaned
             nursery(function(n)
@@ -167,7 +167,7 @@ describe("a nursery", function()
     end)
 
     it("has a deadline, as every scope", function()
-        local clock <close> = moonlet.virtual_clock()
+        local _ <close> = moonlet.virtual_clock()
         run(function()
             local child
             nursery(function(n)

@@ -175,22 +175,22 @@ describe("moonlet.move_on_after", function()
 
     it("nests: the first deadline counts", function()
         local seconds, inner, outer = timed(function()
-            local inner
-            local outer = moonlet.move_on_after(2, function()
-                inner = { moonlet.move_on_after(5, sleep, 10) }
+            local first
+            local second = moonlet.move_on_after(2, function()
+                first = { moonlet.move_on_after(5, sleep, 10) }
             end)
-            return inner, outer
+            return first, second
         end)
         assert.equal(2, seconds)
         assert.is_nil(inner)
         assert.is_false(outer)
         seconds, inner, outer = timed(function()
-            local inner
-            local outer = moonlet.move_on_after(5, function()
-                inner = moonlet.move_on_after(2, sleep, 10)
+            local first
+            local second = moonlet.move_on_after(5, function()
+                first = moonlet.move_on_after(2, sleep, 10)
                 sleep(1)
             end)
-            return inner, outer
+            return first, second
         end)
         assert.same({ 3, false, true }, { seconds, inner, outer })
     end)

@@ -79,7 +79,8 @@ describe("moonlet.run", function()
 
     it("runs once at a time, again and again", function()
         run(function()
-            assert.equal("moonlet.run() is running already: use moonlet.spawn, or a nursery", support.message(run, print))
+            assert.equal("moonlet.run() is running already: use moonlet.spawn, or a nursery",
+                support.message(run, print))
         end)
         assert.equal(1, run(function() return 1 end))
     end)

@@ -613,9 +613,15 @@ end
 
 local idle_hooks = {}
 
---- Calls f() when nothing is ready and the hub is about to wait.
+--- Calls f(stepping) when nothing is ready: the hub is about to wait, or to return from step().
 function hub.on_idle(f)
     idle_hooks[#idle_hooks + 1] = f
+end
+
+local function settle(stepping)
+    for i = 1, #idle_hooks do
+        idle_hooks[i](stepping)
+    end
 end
 
 local function nothing_ever()
@@ -636,9 +642,7 @@ end
 
 -- Nothing is ready: waits. False: there is nothing to wait for.
 local function idle()
-    for i = 1, #idle_hooks do
-        idle_hooks[i]()
-    end
+    settle(false)
     look()
     if later_count > 0 then
         return
@@ -747,28 +751,27 @@ end
 
 local function loop()
     while true do
-        if stepper and clock() >= step_end then
-            end_step()
-        end
         local task = round[at]
         if task then
             round[at] = nil
             at = at + 1
             dispatch(task)
-        else
-            if later_count == 0 then
-                if stepper then
-                    look()
-                    if later_count == 0 then
-                        end_step()
-                    end
-                else
-                    idle()
-                end
-            elseif clock() >= next_look then
+            if stepper and clock() >= step_end then
+                end_step()
+            end
+        elseif later_count > 0 then
+            if clock() >= next_look then
                 look()
             end
             begin_round()
+        elseif stepper then
+            look()
+            if later_count == 0 then
+                settle(true)
+                end_step()
+            end
+        else
+            idle()
         end
     end
 end

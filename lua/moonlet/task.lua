@@ -140,8 +140,8 @@ local function report_orphans()
 end
 
 -- Finds what nobody can join any more, before the hub waits.
-hub.on_idle(function()
-    if unseen then
+hub.on_idle(function(stepping)
+    if unseen and not stepping then
         unseen = false
         collectgarbage()
         collectgarbage()

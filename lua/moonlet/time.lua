@@ -30,7 +30,7 @@ function time.every(seconds, f, ...)
     local t = task.spawn(function()
         local n = 0
         repeat
-            n = math.max(n + 1, math.floor((hub.now() - start) / seconds))
+            n = math.max(n + 1, math.ceil((hub.now() - start) / seconds - 1e-9))
             local left = start + n * seconds - hub.now()
             hub.sleep(left > 0 and left or 0)
         until f(table.unpack(arguments, 1, arguments.n)) == false
