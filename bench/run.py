@@ -1,4 +1,4 @@
-"""Measures moonlet beside its peers: stock greenlet, coroutines, python3, lupa.
+"""Measures moonlet beside its peers: stock greenlet, coroutines, python3, lupa, gevent, asyncio.
 
 Every row alternates ours and the peer's, pair by pair, so that a machine that becomes slower does
 so for both. The ratio is the median of the pairs' ratios; what stands beside it are quartiles.
@@ -88,6 +88,34 @@ BRIDGE_ROWS = [
     bridge("py_setitem", 'from Python: t["x"] = i'),
     bridge("py_setattr", "from Python: t.x = i"),
 ]
+
+
+def sched(name, what, bar=None, n=100_000, operation=None, ours="sched", peer="gevent", **more):
+    operation = operation or name
+    return Row(f"sched_{name}", what, (ours, operation), (peer, operation), n, bar=bar, **more)
+
+
+# Of the scheduler, beside gevent on stock greenlet and asyncio: tasks in Python, and in Lua.
+SCHED_MEMORY = {**MEMORY, "processes": 2}
+SCHED_ROWS = [
+    sched("spawn", "spawn and join of 100,000 tasks; gevent", 0.5, operation="spawn_join"),
+    sched("spawn_lua", "of Lua tasks", 0.5, operation="spawn_join", ours="sched_lua"),
+    sched("spawn_asyncio", "beside asyncio", operation="spawn_join", peer="asyncio"),
+    sched("pingpong", "there and back on channels; gevent", 0.5),
+    sched("pingpong_lua", "of Lua tasks", 0.5, operation="pingpong", ours="sched_lua"),
+    sched("pingpong_asyncio", "beside asyncio", operation="pingpong", peer="asyncio"),
+    sched("timers", "100,000 tasks that sleep; gevent", 0.5),
+    sched("timers_lua", "of Lua tasks", 0.5, operation="timers", ours="sched_lua"),
+    sched("timers_asyncio", "beside asyncio", operation="timers", peer="asyncio"),
+    sched("echo", "10 echoes on each of 1,000 connections", 1.0, 1000),
+    sched("echo_lua", "of Lua tasks", 1.0, 1000, "echo", "sched_lua"),
+    sched("echo_asyncio", "beside asyncio", None, 1000, "echo", peer="asyncio"),
+    sched("memory", "each of 100,000 sleeping tasks", **SCHED_MEMORY),
+    Row("sched_memory_bar", "the same; 4,000 bytes", ("sched", "memory"), ("sched", "limit"),
+        100_000, bar=1.0, **SCHED_MEMORY),
+    Row("sched_step", "p99 of step(4), 1,000 tasks; its budget", ("sched", "step"),
+        ("sched", "budget"), 500, bar=1.125, unit="us"),
+]
 # Of the extension, in any interpreter, beside the newest greenlet.
 EXTENSION_ROWS = [
     python("python_python", "round trip", 200_000, bar=0.25),
@@ -104,7 +132,7 @@ COUNTED = "python_python", "create", "collision", "lua_lua", "lua_lua_hoisted", 
     "create_lua", *(row.name for row in BRIDGE_ROWS)
 
 
-def programs(build, lupa):
+def programs(build, lupa, gevent):
     moonlet = str(build / "moonlet")
     script = f'require"moonlet".python.import"runpy".run_path("{BENCH}/workload.py")'
     return {
@@ -116,6 +144,10 @@ def programs(build, lupa):
         "python3": [STOCK, "-I", "-c", ""],
         "bridge": [moonlet, f"{BENCH}/bridge.lua"],
         "lupa": [lupa, f"{BENCH}/bridge.py"],
+        "sched": [moonlet, "-e", script.replace("workload", "sched"), "-", "moonlet"],
+        "sched_lua": [moonlet, f"{BENCH}/sched.lua"],
+        "gevent": [gevent, f"{BENCH}/sched.py", "gevent"],
+        "asyncio": [STOCK, f"{BENCH}/sched.py", "asyncio"],
     }
 
 
@@ -244,7 +276,14 @@ print(f"lupa {lupa.__version__}, {lua.lua_implementation}, Python {platform.pyth
 """
 
 
-def surroundings(build, lupa):
+GEVENT = """
+import gevent, greenlet, platform
+print(f"gevent {gevent.__version__} on greenlet {greenlet.__version__}, "
+      f"Python {platform.python_version()}")
+"""
+
+
+def surroundings(build, lupa, gevent):
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     ours = 'local m = require "moonlet" print(m._VERSION .. ", " .. _VERSION .. ", Python " .. ' \
         'm.python.import "platform".python_version())'
@@ -253,6 +292,8 @@ def surroundings(build, lupa):
     peer = output_of(STOCK, "-c", stock)
     if lupa:
         peer += "; " + output_of(lupa, "-c", LUPA)
+    if gevent:
+        peer += "; " + output_of(gevent, "-c", GEVENT)
     return {"ours": output_of(str(build / "moonlet"), "-e", ours), "peer": peer,
             "machine": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
             "system": platform.platform(), "load": os.getloadavg()}
@@ -280,8 +321,10 @@ def main():
                         "PEER, both in the interpreter PYTHON")
     parser.add_argument("--lupa", metavar="PYTHON", help="an interpreter that has lupa, for the "
                         "rows of the bridge")
+    parser.add_argument("--gevent", metavar="PYTHON", help="an interpreter that has gevent, for "
+                        "the rows of the scheduler")
     options = parser.parse_args()
-    known = EXTENSION_ROWS if options.extension else ROWS + BRIDGE_ROWS
+    known = EXTENSION_ROWS if options.extension else ROWS + BRIDGE_ROWS + SCHED_ROWS
     rows = [row for row in known if row.name.startswith(tuple(options.what) or "")]
     if options.instructions:
         rows = [row for row in rows if row.name in COUNTED]
@@ -294,6 +337,10 @@ def main():
         if options.what and any(row in BRIDGE_ROWS for row in rows):
             parser.error("the rows of the bridge need --lupa")
         rows = [row for row in rows if row not in BRIDGE_ROWS]
+    if not options.gevent:
+        if options.what and all(row in SCHED_ROWS for row in rows):
+            parser.error("the rows of the scheduler need --gevent")
+        rows = [row for row in rows if row not in SCHED_ROWS]
     build = options.build.resolve()
     if options.extension:
         commands = extension_programs(*options.extension)
@@ -304,8 +351,8 @@ def main():
                     row.bar = None
         report = extension_surroundings(commands)
     else:
-        commands = programs(build, options.lupa)
-        report = surroundings(build, options.lupa)
+        commands = programs(build, options.lupa, options.gevent)
+        report = surroundings(build, options.lupa, options.gevent)
     print(report["ours"], report["peer"], report.get("machine", ""), sep="\n")
     if options.instructions:
         report["instructions"] = count(rows, commands)
