@@ -1,4 +1,4 @@
-"""What the rows of the scheduler measure, in Python: `sched.py moonlet`, or gevent, or asyncio, in an
+"""What the rows of the scheduler measure, in Python: `sched.py moonlet`, gevent or asyncio, in an
 interpreter that has them.
 
 Reads lines `NAME N` from stdin and answers each with what one of N operations took: nanoseconds of

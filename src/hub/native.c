@@ -51,12 +51,11 @@ static int id_of(lua_State *L) {
     return 1;
 }
 
-/* new_greenlet(f, parent): a greenlet and its address; it runs in a copy of the contextvars.Context of
+/* new_greenlet(f, parent): a greenlet, for the hub alone, and its address; it runs in a copy of the contextvars.Context of
    the running code, if that has one. */
 static int new_greenlet(lua_State *L) {
     ml_world *w = world(L);
-    ml_lgreenlet_new(L, w);
-    ml_greenlet *g = ml_handle_at(L, -1)->pointer;
+    ml_greenlet *g = ml_lgreenlet_new(L, w);
     if (ml_tstate()->context) {
         PyObject *context = PyContext_CopyCurrent();
         if (!context) return ml_error_raise(L, w);

@@ -310,11 +310,11 @@ static bool is_callable(lua_State *L) {
     return true;
 }
 
-int ml_lgreenlet_new(lua_State *L, ml_world *w) {
+ml_greenlet *ml_lgreenlet_new(lua_State *L, ml_world *w) {
     bool callable = true;
     bool foreign = w->bridge->is_foreign(L, &callable);
     if (!(foreign ? callable : is_callable(L))) {
-        return luaL_typeerror(L, 1, "function or Python callable");
+        luaL_typeerror(L, 1, "function or Python callable");
     }
     ml_greenlet *parent = NULL;
     if (!lua_isnoneornil(L, 2)) parent = check(L, 2);
@@ -324,22 +324,26 @@ int ml_lgreenlet_new(lua_State *L, ml_world *w) {
     ml_greenlet *g = w->bridge->create(L, foreign ? NULL : body, parent);
     if (!g) {
         w->bridge->push_error(L, w);
-        return lua_error(L);
+        lua_error(L);
+        return NULL;
     }
     g->lua_home = w;
     ml_handle_set(h, g, release);
     if (!foreign) {
         ml_lthread *t = ml_lthread_new(w, g);
-        if (!t) return luaL_error(L, "not enough memory");
+        if (!t) luaL_error(L, "not enough memory");
         lua_pushvalue(L, 1);
         lua_xmove(L, t->L, 1);
     }
-    ml_identity_set(L, g);
-    return 1;
+    return g;
 }
 
 /* moonlet.greenlet(f [, parent]) */
-static int new (lua_State *L) { return ml_lgreenlet_new(L, world(L)); }
+static int new (lua_State *L) {
+    const ml_greenlet *g = ml_lgreenlet_new(L, world(L));
+    ml_identity_set(L, g);
+    return 1;
+}
 
 /* moonlet.current() */
 static int current(lua_State *L) {

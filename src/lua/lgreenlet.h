@@ -17,9 +17,10 @@ ml_greenlet *ml_lgreenlet_test(lua_State *L, int index);
 /* The tag of greenlets' handles. */
 extern const char ml_greenlet_tag;
 
-/* Pushes a new greenlet for the function at index 1, with the parent at 2, as
-   moonlet.greenlet. Returns 1, or raises a Lua error. */
-int ml_lgreenlet_new(lua_State *L, ml_world *w);
+/* Pushes a userdata for a new greenlet (returned, borrowed) that will run the function at index 1, with
+   the parent at 2. The userdata is not yet the one that the greenlet is known by: ml_identity_set makes
+   it so. May raise a Lua error. */
+ml_greenlet *ml_lgreenlet_new(lua_State *L, ml_world *w);
 
 /* Adds resume to the table on top. May raise. */
 void ml_lgreenlet_register_native(lua_State *L, ml_world *w);
