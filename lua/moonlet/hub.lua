@@ -663,7 +663,7 @@ local function idle()
     end
     local timeout = first and first - clock() or huge
     if uv then
-        local ms = uv.backend_timeout()
+        local ms = uv.loop_alive() and uv.backend_timeout() or -1 -- which is 0 where nothing is alive
         if ms >= 0 then
             timeout = math.min(timeout, ms / 1000)
         end
