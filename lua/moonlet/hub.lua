@@ -45,6 +45,9 @@ local trace -- a function, or nil
 local virtual -- a virtual clock, or nil
 local on_error
 
+local inside -- what the running task is inside of, see hub.set_inside; or nil
+local asides = setmetatable({}, { __mode = "k" }) -- the same of tasks that are suspended
+
 --- The scope that tasks belong to which are nobody's.
 hub.root = { children = 0, effective = false }
 hub.base = hub.root
@@ -116,6 +119,24 @@ local function sort(list, count)
     end)
 end
 
+--- From now on object:leave() is called when the task that runs is suspended, and object:enter() when it
+--- goes on; nil: nothing. For what others must not see meanwhile. Returns what there was.
+function hub.set_inside(object)
+    local before = inside
+    inside = object
+    return before
+end
+
+local function leave(me)
+    asides[me], inside = inside, nil
+    asides[me]:leave()
+end
+
+local function enter(me)
+    inside, asides[me] = asides[me], nil
+    inside:enter()
+end
+
 local function begin_round()
     round, later = later, round
     at = 1
@@ -140,6 +161,9 @@ local function choose(me, by_address)
     end
     if not next_task or next_task.arguments or time >= step_end then
         running = hub
+        if inside then
+            leave(me)
+        end
         return by_address and hub.address or hub_greenlet
     end
     round[at] = nil
@@ -150,6 +174,9 @@ local function choose(me, by_address)
     running = next_task
     if next_task == me then
         return nil
+    end
+    if inside then
+        leave(me)
     end
     return by_address and next_task.id or next_task.greenlet
 end
@@ -267,6 +294,9 @@ end
 local function end_wait(entry)
     local me = entry.task
     running = me
+    if asides[me] then
+        enter(me)
+    end
     local outcome = entry.outcome
     if outcome == true then
         if entry.armed then
@@ -286,6 +316,9 @@ end
 -- Somebody has thrown an error into a task that waits for `entry`.
 local function drop(entry)
     running = entry.task
+    if asides[running] then
+        enter(running)
+    end
     if entry.outcome == nil then
         entry.outcome = "thrown"
         entry.task.entry = false
@@ -370,6 +403,9 @@ local function yield(me)
         end
     end
     running = me
+    if asides[me] then
+        enter(me)
+    end
     if me.scope.effective then
         error(cancel_error(me.scope), 0)
     end
@@ -776,6 +812,14 @@ local function loop()
     end
 end
 
+--- Raises an error in who has called run, or else in the main greenlet.
+function hub.raise_in_main(err)
+    local entry = boss or hub.main_entry()
+    if not (entry and hub.fail(entry, err)) then
+        hub.report("error in the hub", err)
+    end
+end
+
 local function hub_body()
     while true do
         local ok, err = native.pcall(loop)
@@ -783,11 +827,7 @@ local function hub_body()
         if not ok and moonlet.python.isinstance(err, moonlet.GreenletExit) then
             error(err, 0) -- the Lua state is being closed
         elseif not ok then
-            -- Ctrl-C, or a wait that failed.
-            local entry = boss or hub.main_entry()
-            if not (entry and hub.fail(entry, err)) then
-                hub.report("error in the hub", err)
-            end
+            hub.raise_in_main(err) -- Ctrl-C, or a wait that failed
         end
     end
 end
@@ -892,6 +932,9 @@ end
 
 -- ------------------------------------------------------------------------------ virtual clock
 
+--- How much more time has passed by virtual clocks than by the real one.
+hub.skipped = 0
+
 --- For time.lua: from now on timers are those of a virtual clock; nil: of the real one.
 --- Timers that are set are moved by `shift` seconds.
 function hub.set_virtual(c, shift)
@@ -902,6 +945,7 @@ function hub.set_virtual(c, shift)
     next_look = 0
     if shift then
         queue:shift(shift)
+        hub.skipped = hub.skipped - shift
     end
 end
 

@@ -6,6 +6,7 @@ local home = {
     task = { "spawn", "spawn_later", "defer", "wait_all", "wait_any" },
     scope = { "cancel_scope", "move_on_after", "move_on_at", "fail_after", "fail_at", "shield", "checkpoint" },
     nursery = { "nursery" },
+    aio = { "await", "new_event_loop" },
     time = { "at", "every", "virtual_clock" },
 }
 

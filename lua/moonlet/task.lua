@@ -291,6 +291,7 @@ local function outcome(t)
     end
     error(cancelled_error(t), 0)
 end
+task.outcome = outcome
 
 --- task:join([timeout]): waits until the task has ended. Returns what it returned, or raises its error;
 --- TaskCancelled if it was cancelled. TimeoutError: it has not ended within `timeout` seconds.
@@ -588,6 +589,9 @@ local function wait_for_all(me, base)
     while base.children > 0 do
         if done(base) then
             scope.cancel(base, "the run has ended")
+        end
+        if base.servant and base.children == 1 and not base.servant.task.finished then
+            base.servant:stop() -- it ends after all others
         end
         local entry = { task = me, what = "run", shielded = true }
         base.entry = entry

@@ -1,6 +1,7 @@
 """Tasks, scopes, nurseries and time."""
 
 from moonlet import LuaTable, _raw
+from moonlet._asyncio import as_asyncio
 
 __all__ = ["Task", "current_task", "run", "sleep", "spawn"]
 
@@ -19,6 +20,10 @@ class Task(LuaTable):
     def join(self, timeout=None):
         """Waits until the task has ended. Returns what it has returned, or raises its error."""
         return _join(self, timeout)
+
+    def __await__(self):
+        """For asyncio: waits until the task has ended, and cancels it if that is cancelled."""
+        return as_asyncio(self).__await__()
 
 
 def run(main, /, *args):

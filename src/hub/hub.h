@@ -63,4 +63,9 @@ void ml_timers_register(lua_State *L);
 /* Adds open_luv and run_luv to the table on top. */
 void ml_luv_register(lua_State *L, ml_world *w);
 
+/* ------------------------------------------------------------------------ loopstate.c */
+
+/* Adds loop_state, put_aside and take_back to the table on top. */
+void ml_loopstate_register(lua_State *L, ml_world *w);
+
 #endif

@@ -239,5 +239,6 @@ int ml_native_open(lua_State *L) {
     ml_raw_register(L, w);
     ml_luv_register(L, w);
     ml_timers_register(L);
+    ml_loopstate_register(L, w);
     return 1;
 }
