@@ -197,7 +197,7 @@ function aio.default_loop()
         local t = task.create(base, python.serve, loop)
         t.name, t.daemon = "asyncio", true
         rawset(t, "shielded", true) -- it is needed for what others do when they are cancelled
-        rawset(t, "effective", nil)
+        t.effective = false
         servant = { task = t, loop = loop }
         function servant.stop()
             python.stop(loop)
@@ -234,6 +234,9 @@ aio.raise_in_main = hub.raise_in_main
 function aio.await(awaitable)
     if task.is_task(awaitable) then
         return awaitable:join()
+    end
+    if type(awaitable) ~= "userdata" then
+        hub.bad_argument(1, "await", "coroutine, future or other awaitable", awaitable)
     end
     local problem = load_python().problem(awaitable)
     if problem then
