@@ -102,9 +102,11 @@ static void remove_at(heap *h, size_t i) {
     h->free = slot;
 }
 
-/* heap_remove(h, slot): the slot is that of a timer which is there. */
+/* heap_remove(h, slot): the slot is that of a timer which is there. A state that is closed finalizes
+   the heap before it ends the greenlets whose timers are removed then. */
 static int remove_slot(lua_State *L) {
     heap *h = get(L);
+    if (!h->where) return 0;
     lua_Integer slot = luaL_checkinteger(L, 2) - 1;
     if (slot < 0 || (size_t)slot >= h->slots) return luaL_argerror(L, 2, "no such timer");
     size_t i = h->where[slot];
