@@ -10,7 +10,7 @@ local run, python = moonlet.run, support.python
 --- Runs main(), a coroutine function that the code defines, with asyncio.run in a task while another
 --- task counts. Returns what it returned.
 local function run_main(code, ...)
-    local n = python("    import asyncio, moonlet\n" .. code)
+    local n = python(code:match "^ *" .. "import asyncio, moonlet\n" .. code)
     local arguments = table.pack(...)
     return run(function()
         local counter = moonlet.every(0.001, function() end)
@@ -294,7 +294,7 @@ describe("asyncio.run", function()
                 return 2
             def body():
                 tasks = [moonlet.spawn(asyncio.run, f()) for f in (main, other)]
-                moonlet.wait_any(tasks) if hasattr(moonlet, "wait_any") else None
+                moonlet.sleep(0.005)
                 assert asyncio._get_running_loop() is None
                 return [task.join() for task in tasks]
         ]]
@@ -315,7 +315,7 @@ describe("asyncio.run", function()
             before = signal.signal(signal.SIGINT, signal.default_int_handler)
         ]]
         local err = support.error_of(run, n.asyncio.run, n.main())
-        py.import("signal").signal(py.import("signal").SIGINT, n.before)
+        n.signal.signal(n.signal.SIGINT, n.before or n.signal.SIG_DFL)
         assert.is_true(py.isinstance(err, py.builtins.KeyboardInterrupt))
         assert.equal(1, #n.log)
     end)
@@ -357,7 +357,8 @@ describe("An event loop", function()
                 finally:
                     loop.close()
             def main():
-                return sum([t.join() for t in [moonlet.spawn(body, i) for i in range(4)]])
+                tasks = [moonlet.spawn(body, i) for i in range(4)]
+                return sum(task.join() for task in tasks)
         ]]
         assert.equal(6, run(n.main))
     end)
