@@ -1,7 +1,9 @@
 # The module `moonlet` of the program and of programs that have loaded moonlet into their Lua. That of
 # the package, for Python alone, is ../../moonlet/__init__.pyi: it has no Lua.
 
+from asyncio import AbstractEventLoop, Future
 from collections.abc import (
+    Awaitable,
     Callable,
     Generator,
     ItemsView,
@@ -177,3 +179,14 @@ class LuaSequence(MutableSequence[Any]):
 def collect() -> int: ...
 def call_soon_threadsafe(f: Callable[..., object], /, *args: Any) -> None: ...
 def install() -> None: ...
+
+# ---- asyncio
+
+# Waits until a coroutine, future, task or other awaitable of asyncio is done.
+def await_(awaitable: Awaitable[_T], /) -> _T: ...
+
+# An asyncio future for the outcome of a task, or of a new one that calls task(*args).
+def as_asyncio(task: Callable[..., Any] | LuaTable, /, *args: Any) -> Future[Any]: ...
+
+# An event loop that waits in the scheduler when a task runs it.
+def new_event_loop() -> AbstractEventLoop: ...
