@@ -407,11 +407,11 @@ describe("A program that ends", function()
         local file <close> = assert(io.open(path, "w"))
         file:write(code)
         file:close()
-        local command = ("timeout 60 %s %s %s 2>&1"):format(support.lua, path, table.concat({ ... }, " "))
+        local command = ("timeout 60 %s %s %s 2>&1; echo $?"):format(support.lua, path, table.concat({ ... }, " "))
         local pipe <close> = assert(io.popen(command))
         local text = pipe:read "a"
         os.remove(path)
-        return text
+        return (text:gsub("\n?0\n$", ""))
     end
 
     local code = [[
@@ -433,18 +433,39 @@ describe("A program that ends", function()
     ]]
 
     it("cancels what is left on the default loop outside of run, without a complaint", function()
-        assert.equal("cleaned\n", output(code .. "moonlet.await(n.main())"))
+        assert.equal("cleaned", output(code .. "moonlet.await(n.main())"))
+    end)
+
+    it("ends what was closed last", function()
+        assert.equal("", output [[
+            local moonlet = require "moonlet"
+            moonlet.run(function()
+                local uv = require("moonlet.hub").luv()
+                uv.close(uv.new_timer())
+            end)
+        ]])
+        assert.equal("False", output(code .. [[
+            moonlet.python.exec("import socket\n" ..
+                "async def server():\n" ..
+                "    s = await asyncio.start_server(print, '127.0.0.1', 0)\n" ..
+                "    await asyncio.sleep(0.001)\n" ..
+                "    s.close()\n" ..
+                "    return s.is_serving()\n", n)
+            moonlet.spawn(moonlet.sleep, 0)
+            moonlet.sleep(0)
+            print(moonlet.python.builtins.str(n.asyncio.run(n.server())))
+        ]]))
     end)
 
     it("ends runs of loops in tasks", function()
-        assert.equal("cleaned\n", output(code .. [[
+        assert.equal("cleaned", output(code .. [[
             moonlet.spawn(n.asyncio.run, n.left())
             moonlet.sleep(0.01)
         ]]))
     end)
 
     it("because of Ctrl-C cleans up", function()
-        assert.equal("cleaned\nfalse\tKeyboardInterrupt\n", output(code .. [[
+        assert.equal("cleaned\nfalse\tKeyboardInterrupt", output(code .. [[
             print(pcall(moonlet.run, function() moonlet.await(n.interrupted()) end))
         ]]))
     end)

@@ -15,7 +15,7 @@ describe("The example", function()
             "a task has filled 30",
             "a task has filled 4",
             "from the least to the most: grain, wood, stone",
-            "false\tDepotError: there is no gold",
+            "false\tdepot.DepotError: there is no gold",
             "waited long enough for wood: false",
             "wood is now 11",
             "the tasks have counted 36",

@@ -163,6 +163,7 @@ function aio.close(guest)
     if guest.poll then
         hub.luv().close(guest.poll)
         guest.poll = false
+        hub.flush_luv()
     end
 end
 

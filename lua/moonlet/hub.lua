@@ -597,6 +597,14 @@ function hub.luv()
     return uv
 end
 
+--- Lets luv end what was closed. It crashes if the Lua state is closed before (luv_handle_gc frees what the loop
+--- still has).
+function hub.flush_luv()
+    if uv and native.may_wait() then
+        native.run_luv(run_uv)
+    end
+end
+
 --- What counts as something that may yet happen, although nobody here sees it: work in threads.
 function hub.hold()
     external = external + 1

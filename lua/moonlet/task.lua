@@ -628,6 +628,7 @@ function task.run(main, ...)
     hub.set_boss(nil)
     hub.base = before
     scope.detach(base)
+    hub.flush_luv()
     if not ok then
         error(failure, 0)
     end
