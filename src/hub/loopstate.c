@@ -27,15 +27,15 @@ static PyObject *call(const char *name, PyObject *argument) {
     return result;
 }
 
-static void release(const loop_state *s) {
-    PyObject *const objects[] = {s->loop, s->firstiter, s->finalizer};
-    for (int i = 0; i < 3; i++) {
-        if (objects[i]) ml_world_defer(s->world, (void (*)(void *))Py_DecRef, objects[i]);
-    }
-}
-
+/* A state that is closed finalizes this before it ends the greenlet that may ask for it. */
 static int collect(lua_State *L) {
-    release(lua_touserdata(L, 1));
+    loop_state *s = lua_touserdata(L, 1);
+    PyObject **const places[] = {&s->loop, &s->firstiter, &s->finalizer};
+    for (int i = 0; i < 3; i++) {
+        PyObject *object = *places[i];
+        *places[i] = NULL;
+        if (object) ml_world_defer(s->world, (void (*)(void *))Py_DecRef, object);
+    }
     return 0;
 }
 
