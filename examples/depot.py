@@ -1,5 +1,5 @@
-"""A small asyncio library, as one finds many: it knows nothing of moonlet. A depot keeps amounts of
-goods; its protocol has one line for each request and each answer."""
+"""A small asyncio library, as one finds many: it knows nothing of moonlet. A depot keeps amounts
+of goods; its protocol has one line for each request and each answer."""
 
 import asyncio
 

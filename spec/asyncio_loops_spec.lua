@@ -219,6 +219,27 @@ describe("asyncio.run", function()
         assert.equal(15, run(n.body))
     end)
 
+    it("can be in another thread than where its loop was made", function()
+        local n = python [[
+            import asyncio, threading, moonlet
+            async def give(): await asyncio.sleep(0.002); return 7
+            def body():
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=loop.run_forever)
+                thread.start()
+                future = asyncio.run_coroutine_threadsafe(give(), loop)
+                while not future.done():
+                    moonlet.sleep(0.001)
+                loop.call_soon_threadsafe(loop.stop)
+                thread.join()
+                thread = threading.Thread(target=loop.close)
+                thread.start()
+                thread.join()
+                return future.result()
+        ]]
+        assert.equal(7, run(n.body))
+    end)
+
     it("has streams, servers, locks and queues", function()
         assert.equal(45, run_main [[
             async def serve(reader, writer):

@@ -49,7 +49,7 @@ local inside -- what the running task is inside of, see hub.set_inside; or nil
 local asides = setmetatable({}, { __mode = "k" }) -- the same of tasks that are suspended
 
 --- The scope that tasks belong to which are nobody's.
-hub.root = { children = 0, effective = false }
+hub.root = { children = 0, daemons = 0, effective = false }
 hub.base = hub.root
 
 local function now()
@@ -921,7 +921,7 @@ function hub.step(budget)
             due = math.min(due or huge, ms)
         end
     end
-    local some = first ~= nil or hub.root.children > 0 or (uv and uv.loop_alive()) or external > 0
+    local some = first ~= nil or hub.root.children > hub.root.daemons or (uv and uv.loop_alive()) or external > 0
     return some and true or false, due
 end
 

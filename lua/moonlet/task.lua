@@ -229,6 +229,9 @@ local function complete(t, ok, ...)
         call_links(t)
     end
     local taken = parent.on_end and parent:on_end(t)
+    if not parent.on_end and t.is_daemon then
+        parent.daemons = parent.daemons - 1
+    end
     if t.finished == "failed" and not taken and not joined and not t.seen then
         -- As an exception it has its traceback.
         pending[t.number] = { name = t.name, error = native.exception_of(t.value) }

@@ -1,11 +1,10 @@
-"""asyncio on the scheduler: event loops that wait in the hub, awaiting in tasks, tasks that are awaited.
-The other half is lua/moonlet/aio.lua."""
+"""asyncio on the scheduler: event loops that wait in the hub, awaiting in tasks, tasks that are
+awaited. The other half is lua/moonlet/aio.lua."""
 
 import asyncio
 import concurrent.futures
 import inspect
 import selectors
-import signal
 import time
 from asyncio import events, futures, runners
 from contextvars import copy_context
@@ -100,10 +99,11 @@ class Selector(selectors.EpollSelector):
 
 
 class EventLoop(asyncio.SelectorEventLoop):
-    """An event loop that waits in the scheduler when a task runs it, so that others run meanwhile."""
+    """An event loop that waits in the scheduler when a task runs it: others run meanwhile."""
 
     def __init__(self):
         self._guest = None  # see aio.lua
+        self._home = None  # the thread of the Lua state that has it
         self._detached = False  # it will never wait in the hub again
         self._main = None  # what run_until_complete waits for
         self._cancel = None  # a cancel of the task: why that was cancelled
@@ -125,10 +125,15 @@ class EventLoop(asyncio.SelectorEventLoop):
         if self._guest is None:
             self._guest = _new_guest(self._selector.fileno())
             self._lua_wake = _get_wake()
+            self._home = get_ident()
         return True
 
+    def _is_at_home(self):
+        """Whether the running code can call Lua for this loop."""
+        return self._home == get_ident() and not self._detached
+
     def time(self):
-        return time.monotonic() if self._guest is None or self._detached else _time()
+        return _time() if self._is_at_home() else time.monotonic()
 
     def run_forever(self):
         self._check_closed()
@@ -186,7 +191,8 @@ class EventLoop(asyncio.SelectorEventLoop):
         return asyncio.SelectorEventLoop.call_at(self, when, callback, *args, context=context)
 
     def _write_to_self(self):
-        if not self._selector.parked:
+        selector = self._selector  # None: it is closed
+        if selector is None or not selector.parked:
             super()._write_to_self()
         elif get_ident() == self._thread_id:
             _wake(self._guest)
@@ -195,10 +201,8 @@ class EventLoop(asyncio.SelectorEventLoop):
             moonlet.call_soon_threadsafe(self._lua_wake, self._guest)
 
     def close(self):
-        guest = self._guest
-        if guest is not None and not self._detached and not self.is_closed():
-            if not self.is_running():
-                _close(guest)
+        if self._is_at_home() and not self.is_running() and not self.is_closed():
+            _close(self._guest)
         super().close()
 
 
@@ -260,29 +264,31 @@ def await_(awaitable):
         raise TypeError("bad argument to await_(): " + wrong)
     if isinstance(awaitable, moonlet.Task):
         return awaitable.join()
-    running = events._get_running_loop()
-    context = None
     if futures.isfuture(awaitable):
         loop = futures._get_loop(awaitable)
-    else:
-        loop = _default_loop()
-    if running is loop:
-        if inspect.iscoroutine(awaitable):
-            awaitable.close()  # it will never be awaited
-        raise RuntimeError("await_() would wait for the event loop that has called it: use await there")
-    if futures.isfuture(awaitable):
+        _check(loop)
         if loop.is_running() and loop._thread_id != get_ident():
             raise RuntimeError("await_() cannot wait for a future of another thread's event loop")
-        future = awaitable
-    else:
-        context = copy_context()
-        coroutine = awaitable if inspect.iscoroutine(awaitable) else _await(awaitable)
+        return _await_future(awaitable, loop)
+    coroutine = awaitable if inspect.iscoroutine(awaitable) else _await(awaitable)
+    context = copy_context()
+    try:
+        loop = _default_loop()
+        _check(loop)
         future = loop.create_task(coroutine, context=context)
+    except BaseException:
+        coroutine.close()  # nobody will ever await it
+        raise
     try:
         return _await_future(future, loop)
     finally:
-        if context is not None:
-            _take_over(context)
+        _take_over(context)
+
+
+def _check(loop):
+    if events._get_running_loop() is loop:
+        raise RuntimeError("await_() would wait for the event loop that has called it: use await "
+                           "there")
 
 
 def _await_future(future, loop):
@@ -327,7 +333,7 @@ def _take_over(context):
 # ------------------------------------------------------------------------------ tasks in asyncio
 
 class TaskFuture(asyncio.Future):
-    """The outcome of a task of the scheduler. Cancelling it cancels that, as with a task of asyncio."""
+    """The outcome of a task of the scheduler. To cancel it is to cancel that, as in asyncio."""
 
     def __init__(self, task, loop):
         super().__init__(loop=loop)
@@ -364,16 +370,18 @@ class TaskFuture(asyncio.Future):
 
 def as_asyncio(task, *args):
     loop = asyncio.get_running_loop()
-    if not isinstance(task, moonlet.Task):
-        if not callable(task):
-            raise TypeError("bad argument to as_asyncio(): task or callable expected, got {}"
-                            .format(type(task).__name__))
-        task = moonlet.spawn(task, *args)
-    elif args:
+    is_task = isinstance(task, moonlet.Task)
+    if not is_task and not callable(task):
+        raise TypeError("bad argument to as_asyncio(): task or callable expected, got {}"
+                        .format(type(task).__name__))
+    if is_task and args:
         raise TypeError("as_asyncio() takes arguments for a callable only, not for a task")
-    if not task.ended and not (isinstance(loop, EventLoop) and loop._selector.guest):
-        raise RuntimeError("tasks cannot run while this event loop waits: it is none of moonlet's, or runs "
-                           "outside of tasks")
+    waits_in_hub = isinstance(loop, EventLoop) and loop._selector.guest
+    if not waits_in_hub and not (is_task and task.ended):
+        raise RuntimeError("tasks cannot run while this event loop waits: it is none of "
+                           "moonlet's, or runs outside of tasks")
+    if not is_task:
+        task = moonlet.spawn(task, *args)
     future = TaskFuture(task, loop)
     _link(task, future._finish)
     return future

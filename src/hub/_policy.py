@@ -1,6 +1,6 @@
-"""The default policy of asyncio makes loops that wait in the scheduler where a task runs them, and each
-task has a current event loop of its own, as each thread has. A policy that a program sets is as it
-was."""
+"""The default policy of asyncio makes loops that wait in the scheduler where a task runs them, and
+each task has a current event loop of its own, as each thread has. A policy that a program sets is
+as it was."""
 
 from weakref import WeakKeyDictionary
 

@@ -9,9 +9,9 @@
 
 typedef struct loop_state {
     ml_world *world;
-    PyObject *loop;                 /* or NULL: nothing is put aside */
+    PyObject *loop;                  /* or NULL: nothing is put aside */
     PyObject *firstiter, *finalizer; /* see sys.set_asyncgen_hooks; or NULL */
-    int origin_depth;               /* see sys.set_coroutine_origin_tracking_depth */
+    int origin_depth;                /* see sys.set_coroutine_origin_tracking_depth */
 } loop_state;
 
 /* Calls a function of asyncio.events. New reference, or NULL with an exception. */
@@ -20,7 +20,8 @@ static PyObject *call(const char *name, PyObject *argument) {
     PyObject *function = module ? PyObject_GetAttrString(module, name) : NULL;
     PyObject *result = NULL;
     if (function) {
-        result = argument ? PyObject_CallOneArg(function, argument) : PyObject_CallNoArgs(function);
+        result =
+            argument ? PyObject_CallOneArg(function, argument) : PyObject_CallNoArgs(function);
     }
     Py_XDECREF(function);
     Py_XDECREF(module);
