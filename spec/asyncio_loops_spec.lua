@@ -402,6 +402,25 @@ describe("An event loop", function()
         ]]
     end)
 
+    it("keeps no deadlock from being found while it does not run", function()
+        local n = python [[
+            import asyncio
+            async def serve():
+                server = await asyncio.start_server(print, "127.0.0.1", 0)
+                await asyncio.sleep(0.001)
+                return server
+        ]]
+        local loop, server
+        local err = support.error_of(run, function()
+            loop = moonlet.new_event_loop()
+            server = loop:run_until_complete(n.serve())
+            moonlet.await(n.asyncio.Event():wait())
+        end)
+        assert.is_true(py.isinstance(err, moonlet.Deadlock))
+        server:close()
+        loop:close()
+    end)
+
     it("runs forever until it is stopped, or its task is cancelled", function()
         run(function()
             local loop = moonlet.new_event_loop()

@@ -63,20 +63,6 @@ local function cancelled_scope(s)
     return s or false
 end
 
---- The current task begins to run the loop, and ends it.
-function aio.begin(guest)
-    local me = hub.self()
-    if not me.scope.effective or cancelled_scope(me.scope) ~= guest.shield then
-        guest.shield = false
-    end
-    guest.outer = hub.set_inside(guest)
-end
-
-function aio.finish(guest)
-    hub.set_inside(guest.outer)
-    guest.outer = false
-end
-
 --- The loop has been told of the cancel, which does not end its waits any more: it ends what it has begun.
 function aio.shield(guest)
     guest.shield = cancelled_scope(hub.self().scope)
@@ -145,6 +131,21 @@ function aio.park(guest, seconds, quiet)
     end
     guest.entry = entry
     hub.wait(entry, seconds)
+end
+
+--- The current task begins to run the loop, and ends it.
+function aio.begin(guest)
+    local me = hub.self()
+    if not me.scope.effective or cancelled_scope(me.scope) ~= guest.shield then
+        guest.shield = false
+    end
+    guest.outer = hub.set_inside(guest)
+end
+
+function aio.finish(guest)
+    stop_poll(guest)
+    hub.set_inside(guest.outer)
+    guest.outer = false
 end
 
 --- Lets others run.
@@ -224,6 +225,7 @@ function aio.shielded_waiter(future)
     return entry
 end
 
+aio.turn = hub.pass
 aio.done = hub.wake
 aio.outcome = task.outcome
 aio.raise_in_main = hub.raise_in_main

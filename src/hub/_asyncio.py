@@ -1,6 +1,7 @@
 """Awaiting in tasks, and tasks in asyncio. asyncio is imported when it is first needed."""
 
 import sys
+from importlib.util import find_spec
 
 __all__ = ["as_asyncio", "await_", "new_event_loop"]
 
@@ -60,12 +61,10 @@ class Finder:
         if name != POLICY:
             return None
         sys.meta_path.remove(cls)
-        for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                spec.loader = Loader(spec.loader)
-                return spec
-        return None
+        spec = find_spec(name)
+        if spec is not None:
+            spec.loader = Loader(spec.loader)
+        return spec
 
 
 if hasattr(sys.modules.get(POLICY), "_UnixDefaultEventLoopPolicy"):

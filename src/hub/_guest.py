@@ -30,6 +30,7 @@ _waiter = _raw("aio", "waiter")
 _shielded_waiter = _raw("aio", "shielded_waiter")
 _wait = _raw("aio", "wait")
 _done = _raw("aio", "done")
+_turn = _raw("aio", "turn")
 _outcome = _raw("aio", "outcome")
 _raise_in_main = _raw("aio", "raise_in_main")
 _get_wake = _raw("aio", "get_wake")
@@ -295,7 +296,9 @@ def _await_future(future, loop):
     awaited = getattr(loop, "_awaited", set())
     awaited.add(future)
     try:
-        if not future.done():
+        if future.done():
+            _turn()
+        else:
             _wait_for(future, _waiter(future))
     except GreenletExit:
         future.cancel()
