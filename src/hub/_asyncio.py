@@ -1,7 +1,6 @@
 """Awaiting in tasks, and tasks in asyncio. asyncio is imported when it is first needed."""
 
 import sys
-from importlib.util import find_spec
 
 __all__ = ["as_asyncio", "await_", "new_event_loop"]
 
@@ -61,6 +60,7 @@ class Finder:
         if name != POLICY:
             return None
         sys.meta_path.remove(cls)
+        from importlib.util import find_spec
         spec = find_spec(name)
         if spec is not None:
             spec.loader = Loader(spec.loader)
