@@ -69,9 +69,9 @@ local raw_of = setmetatable({}, { __mode = "k" })
 local unbox = native.unbox
 
 --- A function for Lua that gives what `f` gives, with values that came from Python as Lua gets them
---- elsewhere; Python calls `f` itself.
-function hub.facing(f)
-    local function facing(...)
+--- elsewhere; Python calls `f` itself. `facing` is that function where one is there already.
+function hub.facing(f, facing)
+    facing = facing or function(...)
         return unbox(f(...))
     end
     raw_of[facing] = f

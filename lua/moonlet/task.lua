@@ -11,6 +11,7 @@ local task = {}
 
 local methods, properties, setters = {}, {}, {}
 local Task = class.define("task", methods, properties, setters, "Task")
+task.meta = Task
 
 local new_greenlet, pack, unpack = native.new_greenlet, table.pack, table.unpack
 local attach, ready = scope.attach, hub.ready
@@ -218,9 +219,9 @@ local function complete(t, ok, ...)
     local joined = t.joiners
     if joined then
         local entry = waitlist.pop(joined)
-        joined = entry ~= nil
+        joined = false
         while entry do
-            hub.wake(entry)
+            joined = hub.wake(entry) or joined -- not if a select has taken another case
             entry = waitlist.pop(t.joiners)
         end
         t.joiners = false
@@ -294,6 +295,8 @@ local function outcome(t)
     end
     error(cancelled_error(t), 0)
 end
+task.outcome = outcome
+
 task.outcome = outcome
 
 --- task:join([timeout]): waits until the task has ended. Returns what it returned, or raises its error;

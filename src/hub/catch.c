@@ -20,7 +20,7 @@ static const struct {
      "Raised when nothing can ever run again; tells which tasks wait for what, and where."},
 };
 
-enum { COUNT = sizeof classes / sizeof *classes };
+enum { COUNT = sizeof classes / sizeof *classes, CLOSED = 2 };
 
 static PyObject *made[COUNT];
 
@@ -29,6 +29,9 @@ int ml_catch_init(PyObject *module) {
         if (!made[i]) {
             made[i] =
                 PyErr_NewExceptionWithDoc(classes[i].name, classes[i].doc, *classes[i].base, NULL);
+        }
+        if (made[i] && i == CLOSED && PyObject_SetAttrString(made[i], "index", Py_None)) {
+            return -1;
         }
         if (!made[i] ||
             PyModule_AddObjectRef(module, strrchr(classes[i].name, '.') + 1, made[i])) {
@@ -130,8 +133,23 @@ static int catch_any(lua_State *L) {
     return finish_any(L, status, 0);
 }
 
+/* closed(text, index): a new exception Closed; its `index` is that of the case of a select, or nil. */
+static int closed(lua_State *L) {
+    ml_world *w = lua_touserdata(L, lua_upvalueindex(1));
+    const char *text = luaL_checkstring(L, 1);
+    PyObject *index = lua_isnoneornil(L, 2) ? NULL : PyLong_FromLongLong(luaL_checkinteger(L, 2));
+    PyObject *error = PyErr_Occurred() ? NULL : PyObject_CallFunction(made[CLOSED], "s", text);
+    if (error && index && PyObject_SetAttrString(error, "index", index)) Py_CLEAR(error);
+    Py_XDECREF(index);
+    if (!error) return ml_error_raise(L, w);
+    ml_to_lua_steal(L, w, error);
+    return 1;
+}
+
 void ml_catch_register(lua_State *L, ml_world *w) {
-    (void)w;
+    lua_pushlightuserdata(L, w);
+    lua_pushcclosure(L, closed, 1);
+    lua_setfield(L, -2, "closed");
     lua_pushcfunction(L, test);
     lua_setfield(L, -2, "is_cancel");
     lua_pushcfunction(L, catch_any);

@@ -42,7 +42,7 @@ int ml_catch_init(PyObject *module);
    top. May raise. */
 void ml_catch_open(lua_State *L, ml_world *w);
 
-/* Adds pcall (Lua's own) and is_cancel(v) to the table on top; upvalue: the world. */
+/* Adds pcall (Lua's own), is_cancel(v) and closed(text, index) to the table on top. */
 void ml_catch_register(lua_State *L, ml_world *w);
 
 /* ---------------------------------------------------------------------------- raw.c */

@@ -283,10 +283,19 @@ static int push_arguments(lua_State *L) {
     return (int)p->count;
 }
 
+/* Pushes what needs no protection; false: it is not such a value. */
+static bool push_one(lua_State *L, ml_world *w, PyObject *o) {
+    if (ml_is_lua_object(o) && ((LuaObject *)o)->world == w) {
+        ml_push_lua_object(L, (LuaObject *)o);
+        return true;
+    }
+    return ml_simple_to_lua(L, w, o);
+}
+
 static int push_all(const ml_entry *e, ml_world *w, PyObject *const *args, Py_ssize_t count) {
     lua_State *L = e->L;
     Py_ssize_t simple = 0;
-    while (simple < count && simple < 8 && ml_simple_to_lua(L, w, args[simple])) simple++;
+    while (simple < count && simple < 8 && push_one(L, w, args[simple])) simple++;
     if (simple == count) return 0;
     lua_pop(L, (int)simple);
     passing p = {w, args, count};
