@@ -55,6 +55,11 @@ function Task:link_success(f) end
 ---@return moonlet.Task
 function Task:link_failure(f) end
 
+---For moonlet.select: joins the task; the task itself does so, too.
+---Errors: none.
+---@return moonlet.Case
+function Task:on_join() end
+
 ---A cancel scope.
 ---@class moonlet.CancelScope
 ---@field deadline number When it is cancelled, in the time of moonlet.now(); math.huge: never. Can be set.
