@@ -8,6 +8,13 @@ local home = {
     nursery = { "nursery" },
     aio = { "await", "new_event_loop" },
     time = { "at", "every", "virtual_clock" },
+    channel = { "channel" },
+    select = { "select" },
+    queue = { "queue", "lifo_queue", "priority_queue" },
+    sync = { "event", "lock", "condition" },
+    capacity = { "semaphore", "capacity_limiter" },
+    future = { "future" },
+    pool = { "pool" },
 }
 
 local file_of = {}

@@ -1,4 +1,7 @@
 """The names of the scheduler in the module `moonlet`, from the files that define them."""
 
 from moonlet._asyncio import *  # noqa: F401,F403
+from moonlet._data import *  # noqa: F401,F403
+from moonlet._pool import *  # noqa: F401,F403
+from moonlet._sync import *  # noqa: F401,F403
 from moonlet._tasks import *  # noqa: F401,F403
