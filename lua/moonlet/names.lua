@@ -8,6 +8,7 @@ local home = {
     nursery = { "nursery" },
     aio = { "await", "new_event_loop" },
     time = { "at", "every", "virtual_clock" },
+    inspect = { "tasks", "dump", "stats" },
 }
 
 local file_of = {}
