@@ -60,9 +60,14 @@ function inspect.stack(task)
     return ok and shorten(text) or ""
 end
 
+--- The stack of the running code.
+function inspect.stack_here()
+    return shorten(native.stack_of(moonlet.current()))
+end
+
 -- A value as text, whatever its __tostring does.
 local function describe(value)
-    local ok, text = native.pcall(tostring, value)
+    local ok, text = native.call_barred("__tostring cannot wait here", tostring, value)
     return ok and text or "?"
 end
 inspect.describe = describe
@@ -236,7 +241,7 @@ local function dump_text()
         lines[1] = current == hub.address and "the scheduler: running"
             or moonlet.current().parent and "a greenlet: running"
             or "main: running"
-        lines[2] = shorten(native.stack_of(moonlet.current()))
+        lines[2] = inspect.stack_here()
     end
     for _, node in ipairs(list) do
         add_line(lines, node, 0, true)
@@ -268,7 +273,7 @@ end
 
 --- For the signal SIGQUIT of the program.
 function inspect.dump_on_signal()
-    local ok, text = native.pcall(dump_text)
+    local ok, text = native.call_barred("a dump cannot wait", dump_text)
     io.stderr:write("moonlet: tasks\n", ok and text or describe(text) .. "\n")
 end
 

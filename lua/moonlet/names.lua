@@ -8,6 +8,7 @@ local home = {
     nursery = { "nursery" },
     aio = { "await", "new_event_loop" },
     time = { "at", "every", "virtual_clock" },
+    trace = { "set_trace", "trace_to", "set_watchdog" },
     inspect = { "tasks", "dump", "stats" },
 }
 

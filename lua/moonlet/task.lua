@@ -379,7 +379,7 @@ function properties.status(t)
         return "waiting"
     elseif t.arguments then
         return "new"
-    elseif t.id == native.id() then
+    elseif t.greenlet == moonlet.current() then
         return "running"
     end
     return "ready"

@@ -136,18 +136,61 @@ static const ml_activation *view(const ml_greenlet *g, const ml_activation *a) {
     return a ? ml_stack_view(g, a) : NULL;
 }
 
-/* Adds what is further out than the Lua code that runs inside of `a`; with NULL inside of nothing. */
+/* The coroutine that `L`, which does not run, has resumed, by coroutine.resume or what coroutine.wrap has
+   returned; or NULL. */
+static lua_State *resumed_by(lua_State *L) {
+    lua_Debug ar;
+    if (!lua_getstack(L, 0, &ar) || !lua_getinfo(L, "S", &ar) || *ar.what != 'C') return NULL;
+    lua_State *co = lua_gettop(L) ? lua_tothread(L, 1) : NULL;
+    if (!co) co = lua_tothread(L, lua_upvalueindex(1));
+    return co && co != L && lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar) ? co : NULL;
+}
+
+/* Adds the coroutines that `from` has resumed, the innermost first, but none from `end` on. */
+static void add_coroutines(lua_State *L, luaL_Buffer *b, lua_State *from, const lua_State *end) {
+    enum { MOST = 16 };
+    lua_State *all[MOST];
+    int count = 0;
+    for (lua_State *co = resumed_by(from); co && co != end && count < MOST; co = resumed_by(co)) {
+        all[count++] = co;
+    }
+    while (count-- > 0) add_lua(L, b, all[count], 0, level_of(all[count], 0, NULL));
+}
+
+/* The Lua thread of `g` with code that runs though no activation knows it. NULL: there is none. */
+static lua_State *own_thread(const ml_greenlet *g, const ml_world *w) {
+    lua_Debug ar;
+    for (const ml_lthread *t = g->lua_threads; t; t = t->same_greenlet) {
+        if (t->world != w || !lua_getstack(t->L, 0, &ar)) continue;
+        const ml_activation *a = view(g, g->lua);
+        while (a && a->L != t->L) a = view(g, a->previous);
+        if (!a) return t->L;
+    }
+    const ml_activation *a = ml_is_main(g) ? view(g, g->lua) : NULL;
+    while (a && a->L != w->main) a = view(g, a->previous);
+    return ml_is_main(g) && !a && lua_getstack(w->main, 0, &ar) ? w->main : NULL;
+}
+
+/* Adds what is further out than the Lua code that runs inside of `a`, on `shown`; with NULL inside of
+   nothing. */
 static void add_outer(lua_State *L, luaL_Buffer *b, ml_world *w, const ml_greenlet *g,
-                      const ml_activation *a) {
+                      const ml_activation *a, const lua_State *shown) {
     while (a && a->inside) {
         const ml_activation *next = view(g, a->previous);
         if (a->border) add_python(L, b, w, ml_frame_object(a->frame), caller(g, next));
         int first = level_of(a->L, 0, a->border);
         add_lua(L, b, a->L, first, level_of(a->L, first, border_of(a->L, next)));
         if (next && next->L != a->L) {
+            add_coroutines(L, b, next->L, a->L);
             add_lua(L, b, next->L, 0, level_of(next->L, 0, next->border));
         }
+        shown = a->L;
         a = next;
+    }
+    lua_State *own = a ? NULL : own_thread(g, w);
+    if (own && own != shown) { /* it was interrupted, or has resumed `shown` */
+        add_coroutines(L, b, own, shown);
+        add_lua(L, b, own, 0, level_of(own, 0, NULL));
     }
     if (!a && g->lua_frame) add_python(L, b, w, ml_frame_object(g->lua_frame), NULL);
 }
@@ -159,7 +202,7 @@ static void add_stack(lua_State *L, luaL_Buffer *b, ml_world *w, int level) {
     add_lua(L, b, L, level, level_of(L, level, border_of(L, a)));
     if (a && a->L != L)
         add_lua(L, b, a->L, 0, level_of(a->L, 0, a->border)); /* L is a coroutine */
-    add_outer(L, b, w, g, a);
+    add_outer(L, b, w, g, a, L);
 }
 
 /* ------------------------------------------------------------------------ of another greenlet */
@@ -170,38 +213,6 @@ static PyObject *suspended_frame(const ml_greenlet *g) {
     if (!frame) PyErr_Clear();
     if (frame == Py_None) Py_CLEAR(frame);
     return frame;
-}
-
-/* The coroutine that the suspended `L` has resumed, by coroutine.resume or what coroutine.wrap has
-   returned; or NULL. */
-static lua_State *resumed_by(lua_State *L) {
-    lua_Debug ar;
-    if (!lua_getstack(L, 0, &ar) || !lua_getinfo(L, "S", &ar) || *ar.what != 'C') return NULL;
-    lua_State *co = lua_gettop(L) ? lua_tothread(L, 1) : NULL;
-    if (!co) co = lua_tothread(L, lua_upvalueindex(1));
-    return co && co != L && lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar) ? co : NULL;
-}
-
-/* Adds the coroutines that `L` has resumed, the innermost first. */
-static void add_coroutines(lua_State *L, luaL_Buffer *b, lua_State *from, int depth) {
-    lua_State *co = depth < 16 ? resumed_by(from) : NULL;
-    if (!co) return;
-    luaL_checkstack(L, 8, NULL);
-    add_coroutines(L, b, co, depth + 1);
-    add_lua(L, b, co, 0, level_of(co, 0, NULL));
-}
-
-/* The Lua thread on which the suspended `g` is in Lua, if Python has called that: one that no
-   activation knows. NULL: there is none. */
-static lua_State *own_thread(const ml_greenlet *g, const ml_world *w) {
-    lua_Debug ar;
-    for (const ml_lthread *t = g->lua_threads; t; t = t->same_greenlet) {
-        if (t->world != w || !lua_getstack(t->L, 0, &ar)) continue;
-        const ml_activation *a = view(g, g->lua);
-        while (a && a->L != t->L) a = view(g, a->previous);
-        if (!a) return t->L;
-    }
-    return !g->lua && ml_is_main(g) ? w->main : NULL;
 }
 
 void ml_traceback_push(lua_State *L, ml_world *w, const ml_greenlet *g) {
@@ -219,17 +230,17 @@ void ml_traceback_push(lua_State *L, ml_world *w, const ml_greenlet *g) {
             if (next && next->L != a->L) {
                 add_lua(L, &b, next->L, 0, level_of(next->L, 0, next->border));
             }
-            add_outer(L, &b, w, g, next);
+            add_outer(L, &b, w, g, next, a->L);
         } else {
             lua_State *own = own_thread(g, w);
             lua_State *from = own || !a ? own : a->L;
             if (from) {
-                add_coroutines(L, &b, from, 0);
+                add_coroutines(L, &b, from, NULL);
                 add_lua(L, &b, from, 0, level_of(from, 0, border_of(from, a)));
             }
             if (a && from != a->L) add_lua(L, &b, a->L, 0, level_of(a->L, 0, a->border));
             if (!a && !g->lua_frame) add_python(L, &b, w, suspended_frame(g), NULL);
-            add_outer(L, &b, w, g, a);
+            add_outer(L, &b, w, g, a, from);
         }
     }
     luaL_pushresult(&b);

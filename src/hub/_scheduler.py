@@ -2,3 +2,4 @@
 
 from moonlet._asyncio import *  # noqa: F401,F403
 from moonlet._tasks import *  # noqa: F401,F403
+from moonlet._care import *  # noqa: F401,F403

@@ -56,12 +56,13 @@ static void prepare(void) { atexit(at_exit); }
 
 static trace_file *check(lua_State *L) { return luaL_checkudata(L, 1, type_name); }
 
-/* The results of an operation: true, or nil and the text of the error. */
+/* The results of an operation: true, or nil, the text of the error and its number. */
 static int result(lua_State *L, int error) {
     if (error) {
         lua_pushnil(L);
         lua_pushstring(L, strerror(error));
-        return 2;
+        lua_pushinteger(L, error);
+        return 3;
     }
     lua_pushboolean(L, 1);
     return 1;
@@ -88,7 +89,7 @@ static int collect(lua_State *L) {
     return 0;
 }
 
-/* trace_file(path): a new file with an empty list. Or nil and the text of the error. */
+/* trace_file(path): a new file with an empty list. Or nil, the text of the error and its number. */
 static int trace_file_function(lua_State *L) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     const char *path = luaL_checkstring(L, 1);
