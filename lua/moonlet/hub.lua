@@ -799,7 +799,10 @@ local function end_step()
     local greenlet = stepper
     stepper, step_end = nil, huge
     running = hub
-    resume(greenlet)
+    local _, ok, _, err = resume(greenlet)
+    if not ok then
+        error(err, 0) -- the Lua state is being closed
+    end
 end
 
 local function loop()
