@@ -9,6 +9,7 @@ local home = {
     aio = { "await", "new_event_loop" },
     time = { "at", "every", "virtual_clock" },
     trace = { "set_trace", "trace_to", "set_watchdog" },
+    frames = { "frames", "next_frame", "wait_frames", "frame_clock" },
     inspect = { "tasks", "dump", "stats" },
 }
 
