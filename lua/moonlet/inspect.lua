@@ -53,7 +53,7 @@ end
 --- The stack of a task as text, the frames of both languages, innermost first; empty if it has none.
 function inspect.stack(task)
     local g = task.greenlet
-    if task.finished or not task.started or not g then
+    if task.finished or task.arguments or not g then
         return ""
     end
     local ok, text = native.pcall(native.stack_of, g)
@@ -140,6 +140,10 @@ end
 
 local add_children
 
+local function is_task(scope)
+    return rawget(scope, "number") ~= nil
+end
+
 local function task_node(task, time)
     local node = setmetatable({
         kind = "task",
@@ -150,14 +154,14 @@ local function task_node(task, time)
         children = {},
     }, Node)
     local running, switched = hub.switched()
-    if running == task and not task.entry and not task.finished and task.started then
+    if running == task and not task.entry and not task.finished and not task.arguments then
         node.status = "running"
         node.used = node.used + time - switched
     end
     local entry = task.entry
     if entry then
         node.waits = inspect.waits(entry)
-        node.since = time - task.left
+        node.since = time - task.value
         node.what, node.on = entry.what, entry.on
     end
     add_children(node.children, task, time)
@@ -169,7 +173,7 @@ end
 function add_children(list, scope, time)
     local child = scope.first
     while child do
-        if child.task == child then
+        if is_task(child) then
             list[#list + 1] = task_node(child, time)
         elseif rawget(child, "children") and child.main == nil then
             local node = setmetatable({
@@ -282,7 +286,7 @@ end
 local function waiting_tasks(scope, list)
     local child = scope.first
     while child do
-        if child.task == child and child.entry then
+        if is_task(child) and child.entry then
             list[#list + 1] = child
         end
         waiting_tasks(child, list)
@@ -306,7 +310,7 @@ function inspect.deadlock()
     for i = 1, math.min(#list, TOLD) do
         local task = list[i]
         local text = "  %s waits: %s, for %s"
-        lines[#lines + 1] = text:format(task.name, inspect.waits(task.entry), seconds(time - task.left))
+        lines[#lines + 1] = text:format(task.name, inspect.waits(task.entry), seconds(time - task.value))
         local stack = i <= WITH_STACK and inspect.stack(task) or ""
         if stack ~= "" then
             lines[#lines + 1] = "  " .. stack:gsub("\n", "\n  ")
@@ -324,7 +328,7 @@ local function count_tasks(scope)
     local count = 0
     local child = scope.first
     while child do
-        count = count + (child.task == child and 1 or 0) + count_tasks(child)
+        count = count + (is_task(child) and 1 or 0) + count_tasks(child)
         child = child.after
     end
     return count

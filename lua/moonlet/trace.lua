@@ -53,6 +53,9 @@ local function make_user_hook(f)
         if event == "wait" then
             ok, err = native.call_barred(BARRED, f, event, task, detail.what, detail.on)
         else
+            if event == "cancel" and not rawget(task, "number") then
+                task = nil -- a scope that is nobody's
+            end
             ok, err = native.call_barred(BARRED, f, event, task, detail)
         end
         inside = false
@@ -213,6 +216,7 @@ function events.wait(self, task, entry)
 end
 
 function events.cancel(self, task, reason)
+    task = task and rawget(task, "number") and task
     if task then
         name_track(self, task)
     end

@@ -18,6 +18,8 @@ _trace_to = _raw("trace", "trace_to")
 class Trace(LuaTable):
     """A file that what tasks do is written to."""
 
+    __slots__ = ()
+
     def close(self):
         """Completes the file."""
         _trace_close(self)

@@ -30,6 +30,8 @@ def _property(name, doc, settable=False):
 class FrameClock(LuaTable):
     """Time that passes in frames."""
 
+    __slots__ = ()
+
     dt = _property("dt", "How long the last frame was in the clock's time.")
     fps = _property("fps", "How many frames a second there are, where no host drives it.")
     frame = _property("frame", "How many frames have begun.")
