@@ -10,6 +10,7 @@ local home = {
     time = { "at", "every", "virtual_clock" },
     trace = { "set_trace", "trace_to", "set_watchdog" },
     frames = { "frames", "next_frame", "wait_frames", "frame_clock" },
+    supervisor = { "supervisor", "supervise" },
     inspect = { "tasks", "dump", "stats" },
 }
 
