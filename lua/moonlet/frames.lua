@@ -5,6 +5,9 @@ local hub = require "moonlet.hub"
 local timers = require "moonlet.timers"
 local waitlist = require "moonlet.waitlist"
 
+local current_task, stepping, wait = hub.self, hub.stepping, hub.wait
+local push, remove = waitlist.push, waitlist.remove
+
 local frames = {}
 
 local methods, properties, setters = {}, {}, {}
@@ -193,26 +196,30 @@ local function wait_in(self, queue, when, what)
     hub.wait(entry)
 end
 
-local function delta_since(self, count, elapsed)
+--- clock:next_frame(): waits until the next frame begins. Returns how long it has been, in the clock's time,
+--- since the one in which it began to wait.
+function methods.next_frame(self)
+    if getmetatable(self) ~= Clock then
+        check(self, "next_frame")
+    end
+    local by_host = self.auto and stepping()
+    if not by_host then
+        catch_up(self)
+    end
+    local count, elapsed = self.count, self.elapsed
+    local entry = {
+        task = current_task(), what = "frame", on = self, undo = remove,
+        list = nil, before = nil, after = nil, outcome = nil,
+    }
+    push(self.waiting, entry)
+    if not by_host then
+        arm(self)
+    end
+    wait(entry)
     if self.count == count + 1 then
         return self.delta
     end
     return self.elapsed - elapsed -- it has got its turn late: frames have passed since
-end
-
---- clock:next_frame(): waits until the next frame begins. Returns how long it has been, in the clock's time,
---- since the one in which it began to wait.
-function methods.next_frame(self)
-    check(self, "next_frame")
-    catch_up(self)
-    local count, elapsed = self.count, self.elapsed
-    local entry = { task = hub.self(), what = "frame", on = self, undo = waitlist.remove }
-    waitlist.push(self.waiting, entry)
-    if not self.timer.armed then
-        arm(self)
-    end
-    hub.wait(entry)
-    return delta_since(self, count, elapsed)
 end
 
 --- clock:wait_frames(n): waits until n frames have begun. Returns how long that was in the clock's time.

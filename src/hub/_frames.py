@@ -6,6 +6,7 @@ __all__ = ["FrameClock", "frame_clock", "next_frame", "wait_frames"]
 
 _default = _raw("frames", "default")
 _make = _raw("frames", "make")
+_frame = _raw("frames", "next_frame")
 _next_frame = _raw("frames", "methods.next_frame")
 _pause = _raw("frames", "methods.pause")
 _resume = _raw("frames", "methods.resume")
@@ -72,7 +73,7 @@ def frame_clock(*, fps=None, time_scale=None, max_dt=None, manual=False):
 
 def next_frame():
     """Waits until the next frame of `frames` begins. Returns how long the last one was."""
-    return _next_frame(_default())
+    return _frame()
 
 
 def wait_frames(n):
