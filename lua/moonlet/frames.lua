@@ -76,9 +76,13 @@ local function missed(self)
     return math.max(0, math.floor((time - self.start) * self.rate + 1e-6) - self.grid)
 end
 
+local function has_waiters(self)
+    return self.waiting.first or self.later:first()
+end
+
 -- Nobody waits for frames, so none were counted: does that now.
 local function catch_up(self)
-    if not self.begun or self.timer.armed or self.manual or self.stopped or is_hosted(self) then
+    if not self.begun or self.manual or self.stopped or has_waiters(self) or is_hosted(self) then
         return
     end
     local count = missed(self)
@@ -89,10 +93,6 @@ local function catch_up(self)
         self.grid = self.grid + count
         self.last = self.start + self.grid * period(self)
     end
-end
-
-local function has_waiters(self)
-    return self.waiting.first or self.later:first()
 end
 
 -- Sets the timer for the next frame that somebody waits for, if it has none.
@@ -127,10 +127,12 @@ end
 
 local function fire(timer)
     local self = timer.clock
-    local count = math.max(1, missed(self))
-    self.grid = self.grid + count
-    self.last = self.start + self.grid * period(self)
-    go_on(self, count, count * period(self))
+    local count = missed(self)
+    if count > 0 then -- else they were counted already
+        self.grid = self.grid + count
+        self.last = self.start + self.grid * period(self)
+        go_on(self, count, count * period(self))
+    end
     wake_all(self)
     arm(self)
 end
@@ -188,10 +190,10 @@ local function wait_in(self, queue, when, what)
     local entry = { task = hub.self(), what = what, on = self, undo = unlist, queue = queue }
     local item = { when = when, entry = entry }
     entry.item = item
-    queue:add(item)
-    if self.timer.armed and queue == self.sleeping then
-        disarm(self) -- it may be due earlier
+    if not has_waiters(self) then
+        disarm(self) -- it may be due earlier now
     end
+    queue:add(item)
     arm(self)
     hub.wait(entry)
 end
@@ -211,6 +213,9 @@ function methods.next_frame(self)
         task = current_task(), what = "frame", on = self, undo = remove,
         list = nil, before = nil, after = nil, outcome = nil,
     }
+    if not by_host and not has_waiters(self) then
+        disarm(self) -- if it is set, then for sleepers
+    end
     push(self.waiting, entry)
     if not by_host then
         arm(self)
