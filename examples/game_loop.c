@@ -16,23 +16,22 @@
 
 enum { RATE = 60, BUDGET = 4, BEHAVIOURS = 1000 }; /* frames a second, milliseconds */
 
-static const char game[] =
-    "local count = ...\n"
-    "local moonlet = require 'moonlet'\n"
-    "local py = moonlet.python\n"
-    "py.exec [[\n"
-    "import moonlet\n"
-    "frames = {}\n"
-    "def behave(number):\n"
-    "    while True:\n"
-    "        moonlet.next_frame()\n"
-    "        frames[number] = frames.get(number, 0) + 1\n"
-    "def progress():\n"
-    "    return len(frames), min(frames.values()), max(frames.values())\n"
-    "]]\n"
-    "local main = py.import '__main__'\n"
-    "for number = 1, count do moonlet.spawn(main.behave, number) end\n"
-    "return moonlet.step, main.progress\n";
+static const char game[] = "local count = ...\n"
+                           "local moonlet = require 'moonlet'\n"
+                           "local py = moonlet.python\n"
+                           "py.exec [[\n"
+                           "import moonlet\n"
+                           "frames = {}\n"
+                           "def behave(number):\n"
+                           "    while True:\n"
+                           "        moonlet.next_frame()\n"
+                           "        frames[number] = frames.get(number, 0) + 1\n"
+                           "def progress():\n"
+                           "    return len(frames), min(frames.values()), max(frames.values())\n"
+                           "]]\n"
+                           "local main = py.import '__main__'\n"
+                           "for number = 1, count do moonlet.spawn(main.behave, number) end\n"
+                           "return moonlet.step, main.progress\n";
 
 static void check(lua_State *L, int status) {
     if (status == LUA_OK) return;

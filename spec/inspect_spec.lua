@@ -145,9 +145,10 @@ describe("moonlet.dump", function()
             moonlet.spawn(sleeper(0.01)).name = "through"
             moonlet.sleep()
             local text = dump():gsub(":%d+:", ":N:"):gsub("[%d.]+ s", "N s")
-            assert.matches("in Python: waiting, used N s, waits for N s: sleep\n\t<python at [^\n]*>:N: in Python function 'nap'\n",
-                text)
-            assert.matches("in Lua: waiting, used N s, waits for N s: sleep\n\t[^\n]*inspect_spec.lua:N: in function", text)
+            assert.matches("in Python: waiting, used N s, waits for N s: sleep\n"
+                .. "\t<python at [^\n]*>:N: in Python function 'nap'\n", text)
+            assert.matches("in Lua: waiting, used N s, waits for N s: sleep\n"
+                .. "\t[^\n]*inspect_spec.lua:N: in function", text)
             assert.matches("me: running, used N s\n[^\n]*", text)
         end)
     end)

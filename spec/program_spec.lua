@@ -408,7 +408,8 @@ describe("Ctrl-\\ writes all tasks with their stacks, and the program goes on:",
                 moonlet.sleep(0.7)
             end)
         ]]
-        assert.matches("\nnapper: waiting, used [%d.]+ s, waits for [%d.]+ s: sleep\n\t[^\n]*in Python function 'nap'\n", output)
+        assert.matches("\nnapper: waiting, used [%d.]+ s, waits for [%d.]+ s: sleep\n"
+            .. "\t[^\n]*in Python function 'nap'\n", output)
     end)
 
     it("in a loop in Lua", function()
@@ -491,8 +492,8 @@ describe("--trace", function()
     end)
 
     it("fails at once if the file cannot be written", function()
-        fails("^[^\n]*moonlet: %-%-trace: FileNotFoundError: %[Errno 2%] No such file or directory: '/nonexistent/t'\n$", 1,
-            "--trace=/nonexistent/t", "-e", "print(1)")
+        local expected = "moonlet: %-%-trace: FileNotFoundError: %[Errno 2%] No such file or directory: '/no/t'\n$"
+        fails("^[^\n]*" .. expected, 1, "--trace=/no/t", "-e", "print(1)")
     end)
 
     it("needs a name", function()

@@ -202,7 +202,11 @@ describe("a supervisor", function()
         assert.equal("+a +b -b -a", log_of(function()
             local s = moonlet.supervisor {
                 children = {
-                    { name = "inner", start = moonlet.supervise, { children = { worker("a", 100), worker("b", 100) } } },
+                    {
+                        name = "inner",
+                        start = moonlet.supervise,
+                        { children = { worker("a", 100), worker("b", 100) } },
+                    },
                 },
             }
             moonlet.sleep(1)
@@ -231,7 +235,8 @@ describe("a supervisor", function()
         assert.equal("bad argument #1 to 'supervisor' (table expected, got nil)", message(nil))
         assert.equal("bad option 'children' of 'supervisor' (list of children expected, got nil)", message {})
         assert.equal("unknown option 'x' of 'supervisor'", message { x = 1, children = {} })
-        assert.equal("bad option 'strategy' of 'supervisor' ('one_for_all', 'one_for_one', 'rest_for_one' expected, got x)",
+        local strategies = "'one_for_all', 'one_for_one', 'rest_for_one'"
+        assert.equal(("bad option 'strategy' of 'supervisor' (%s expected, got x)"):format(strategies),
             message { strategy = "x", children = {} })
         assert.equal("bad option 'intensity' of 'supervisor' (number expected, got 'x')",
             message { intensity = "x", children = {} })
@@ -241,7 +246,8 @@ describe("a supervisor", function()
             message { children = { { start = 1 } } })
         assert.equal("unknown option 'y' of child 'a' of 'supervisor'",
             message { children = { { name = "a", start = print, y = 1 } } })
-        assert.equal("bad option 'restart' of child 1 of 'supervisor' ('permanent', 'temporary', 'transient' expected, got x)",
+        local restarts = "'permanent', 'temporary', 'transient'"
+        assert.equal(("bad option 'restart' of child 1 of 'supervisor' (%s expected, got x)"):format(restarts),
             message { children = { { start = print, restart = "x" } } })
         assert.equal("two children of 'supervisor' have the name 'a'",
             message { children = { { name = "a", start = print }, { name = "a", start = print } } })

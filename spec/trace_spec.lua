@@ -241,7 +241,7 @@ describe("moonlet.trace_to", function()
             moonlet.set_trace(function()
                 count = count + 1
             end)
-            local trace <close> = moonlet.trace_to(one)
+            local _ <close> = moonlet.trace_to(one)
             support.python([[
                 import moonlet
 

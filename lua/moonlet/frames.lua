@@ -358,7 +358,7 @@ function properties.max_dt(self)
 end
 
 function setters.max_dt(self, value)
-    if type(value) ~= "number" or not (value > 0) then
+    if type(value) ~= "number" or value <= 0 or value ~= value then
         hub.misuse("ValueError", ("bad value for 'max_dt' (seconds above 0 expected, got %s)"):format(tostring(value)))
     end
     self.longest = value

@@ -23,7 +23,7 @@ end
 local function check_number(of, key, value, least)
     if type(value) ~= "number" then
         bad_option(of, key, "number", value)
-    elseif not (value >= least) then
+    elseif value < least or value ~= value then
         hub.misuse("ValueError", ("bad option '%s' of %s (%g or more expected, got %s)"):format(key, of, least, value))
     end
     return value
@@ -130,7 +130,6 @@ local function on_end(s, t)
     if t.is_daemon then
         s.daemons = s.daemons - 1
     end
-    task.see(t)
     local self = s.supervisor
     table.insert(self.ended, t)
     local entry = self.entry
@@ -138,11 +137,13 @@ local function on_end(s, t)
         self.entry = nil
         hub.wake(entry)
     end
+    return true -- its error is nobody else's
 end
 
 local function start(self, child)
     local arguments = child.arguments
     local t = task.create(self.scope, child.start, table.unpack(arguments, 1, arguments.n))
+    task.see(t) -- its error is known here
     if child.name then
         t.label = child.name
     end
@@ -252,14 +253,8 @@ local function handle(self, t)
     if not count_restart(self) then
         too_many(self, child, t)
     end
-    local first, last = index_of(self, child), nil
-    if self.strategy == "one_for_all" then
-        first, last = 1, #self.list
-    elseif self.strategy == "rest_for_one" then
-        last = #self.list
-    else
-        last = first
-    end
+    local first = self.strategy == "one_for_all" and 1 or index_of(self, child)
+    local last = self.strategy == "one_for_one" and first or #self.list
     local again = {}
     for i = first, last do
         local other = self.list[i]

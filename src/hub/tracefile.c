@@ -75,8 +75,8 @@ static int add(lua_State *L) {
     const char *text = luaL_checklstring(L, 2, &size);
     if (!t->file || t->owner != getpid()) return result(L, 0);
     errno = 0;
-    bool done = fputs(t->begun ? ",\n" : "\n", t->file) >= 0 &&
-                fwrite(text, 1, size, t->file) == size;
+    bool done =
+        fputs(t->begun ? ",\n" : "\n", t->file) >= 0 && fwrite(text, 1, size, t->file) == size;
     t->begun = true;
     return result(L, done ? 0 : errno ? errno : EIO);
 }
@@ -116,8 +116,11 @@ static int trace_file_function(lua_State *L) {
 }
 
 void ml_tracefile_register(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"add", add}, {"close", close_method}, {"__gc", collect}, {"__close", collect}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"add", add},
+                                       {"close", close_method},
+                                       {"__gc", collect},
+                                       {"__close", collect},
+                                       {NULL, NULL}};
     luaL_newmetatable(L, type_name);
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);
