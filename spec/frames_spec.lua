@@ -328,6 +328,20 @@ describe("moonlet.frames", function()
         ]])
     end)
 
+    it("leaves nothing undone between step and run", function()
+        assert.equal("100\n", child [[
+            local count = 0
+            for _ = 1, 100 do
+                moonlet.step()
+                moonlet.run(function()
+                    moonlet.sleep()
+                    count = count + 1
+                end)
+            end
+            print(count)
+        ]])
+    end)
+
     it("counts at most max_dt for a step", function()
         assert.equal("true\n", child [[
             moonlet.step()
