@@ -379,7 +379,7 @@ function properties.status(t)
         return "waiting"
     elseif t.arguments then
         return "new"
-    elseif t.greenlet == moonlet.current() then
+    elseif t.id == native.id_of(moonlet.current()) then
         return "running"
     end
     return "ready"
