@@ -413,7 +413,7 @@ describe("in Python", function()
             import moonlet
 
             def main():
-                clock = moonlet.frame_clock(fps=100, time_scale=0.5)
+                clock = moonlet.FrameClock(fps=100, time_scale=0.5)
                 assert isinstance(clock, moonlet.FrameClock)
                 result = [clock.next_frame(), round(clock.wait_frames(2), 6), clock.frame, clock.fps, clock.paused]
                 clock.sleep(0.01)

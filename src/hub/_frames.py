@@ -29,9 +29,12 @@ def _property(name, doc, settable=False):
 
 
 class FrameClock(LuaTable):
-    """Time that passes in frames."""
+    """Time that passes in frames: at a rate of its own, by tick(), or as `frames` does."""
 
     __slots__ = ()
+
+    def __new__(cls, *, fps=None, time_scale=None, max_dt=None, manual=False):
+        return _make(fps, time_scale, max_dt, bool(manual))
 
     dt = _property("dt", "How long the last frame was in the clock's time.")
     fps = _property("fps", "How many frames a second there are, where no host drives it.")
@@ -66,9 +69,7 @@ class FrameClock(LuaTable):
         _tick(self, seconds)
 
 
-def frame_clock(*, fps=None, time_scale=None, max_dt=None, manual=False):
-    """A new frame clock: of its own rate, manual, or driven as `frames` is."""
-    return _make(fps, time_scale, max_dt, bool(manual))
+frame_clock = FrameClock
 
 
 def next_frame():

@@ -5,6 +5,7 @@ from moonlet._tasks import *  # noqa: F401,F403
 from moonlet._care import *  # noqa: F401,F403
 from moonlet._frames import *  # noqa: F401,F403
 from moonlet._supervisor import *  # noqa: F401,F403
+from moonlet._tasks import *  # noqa: F401,F403
 
 
 def __getattr__(name):

@@ -239,6 +239,14 @@ def supervisor(
 # Frame clocks.
 
 class FrameClock(LuaTable):
+    def __new__(
+        cls,
+        *,
+        fps: float | None = None,
+        time_scale: float | None = None,
+        max_dt: float | None = None,
+        manual: bool = False,
+    ) -> Self: ...
     time_scale: float
     paused: bool
     max_dt: float
@@ -259,12 +267,7 @@ class FrameClock(LuaTable):
 
 frames: FrameClock
 
-def frame_clock(
-    *,
-    fps: float | None = None,
-    time_scale: float | None = None,
-    max_dt: float | None = None,
-    manual: bool = False,
-) -> FrameClock: ...
+frame_clock = FrameClock
+
 def next_frame() -> float: ...
 def wait_frames(n: int) -> float: ...
