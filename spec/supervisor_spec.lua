@@ -140,6 +140,19 @@ describe("a supervisor", function()
         end)
     end)
 
+    it("lets sys.exit of a child through", function()
+        local _, status = support.child [[
+            local moonlet = require "moonlet"
+            local sys = moonlet.python.import "sys"
+            moonlet.run(function()
+                moonlet.supervisor({ children = { function() sys.exit(7) end } }):join()
+            end)
+        ]]
+        assert.equal(support.lua == support.program and 7 or 1, status)
+        local err = failure { children = { function() py.import("sys").exit(7) end } }
+        assert.is_true(py.isinstance(err, py.builtins.SystemExit))
+    end)
+
     it("goes on when restarts are rarer than that", function()
         log_of(function()
             local s = moonlet.supervisor { intensity = 1, period = 5, children = { worker("a", 6, true) } }

@@ -240,6 +240,12 @@ local function wait_backoff(self)
     end
 end
 
+-- Whether an error is meant for the whole program.
+local function is_exit(err)
+    local py = moonlet.python
+    return py.isinstance(err, py.builtins.SystemExit) or py.isinstance(err, py.builtins.KeyboardInterrupt)
+end
+
 local function handle(self, t)
     local child = self.by_task[t]
     if not child or child.task ~= t then
@@ -247,6 +253,9 @@ local function handle(self, t)
     end
     self.by_task[t] = nil
     child.task = nil
+    if t.finished == "failed" and is_exit(t.error) then
+        error(t.error, 0)
+    end
     if not is_wanted(child, t) then
         return
     end
