@@ -1,4 +1,4 @@
--- The program: the flags of `lua`, --python, what it exits with, and Ctrl-C.
+-- The program: the flags of `lua`, --python, --trace, what it exits with, Ctrl-C and Ctrl-\.
 
 local support = require "spec.support"
 local run, shell, quote = support.run, support.shell, support.command
@@ -356,5 +356,148 @@ describe("Ctrl-C stops", function()
             print(pcall(function() ready() while true do end end))
             print(pcall(function() print "go on" end))
         ]], "false\tKeyboardInterrupt\ngo on\ntrue"))
+    end)
+end)
+
+describe("Ctrl-\\ writes all tasks with their stacks, and the program goes on:", function()
+    --- Sends SIGQUIT to a program that runs this code, once it has printed a line: what it writes to
+    --- stderr. Then it has to end by itself.
+    local function quit(code)
+        local script = file(sys .. [[
+            io.stdout:setvbuf "no"
+            local function ready() print "ready" end
+            local function busy()
+                local stop = moonlet.now() + 30
+                local seen = SCRIPT .. ".seen"
+                while moonlet.now() < stop do
+                    local file = io.open(seen)
+                    if file then
+                        file:close()
+                        break
+                    end
+                end
+            end
+        ]] .. code .. "\nprint 'went on'")
+        local output, status = shell(("f=%s; %s >$f.out 2>$f.err & pid=$!"):format(quote(script),
+            quote(program, "-e", ("SCRIPT = %q"):format(script), script)) .. [[
+
+            trap "rm -f $f.out $f.err $f.seen" EXIT
+            for i in $(seq 200); do grep -q ready $f.out && break; sleep 0.05; done
+            sleep 0.1
+            kill -QUIT $pid
+            for i in $(seq 200); do grep -q tasks $f.err && break; sleep 0.05; done
+            touch $f.seen
+            (sleep 20; kill -KILL $pid) >/dev/null 2>&1 & watch=$!
+            wait $pid; status=$?
+            kill $watch
+            cat $f.out $f.err
+            exit $status
+        ]])
+        assert.equal(0, status, output)
+        assert.matches("went on\nmoonlet: tasks\n", output)
+        return output
+    end
+
+    it("while the scheduler waits", function()
+        local output = quit [[
+            py.exec "import moonlet\ndef nap():\n  moonlet.sleep(0.7)"
+            moonlet.run(function()
+                moonlet.spawn(py.import("__main__").nap).name = "napper"
+                moonlet.sleep()
+                ready()
+                moonlet.sleep(0.7)
+            end)
+        ]]
+        assert.matches("\nnapper: waiting, used [%d.]+ s, waits for [%d.]+ s: sleep\n"
+            .. "\t[^\n]*in Python function 'nap'\n", output)
+    end)
+
+    it("in a loop in Lua", function()
+        local output = quit [[
+            moonlet.run(function()
+                moonlet.current_task().name = "looper"
+                moonlet.spawn(moonlet.sleep, 0.1)
+                moonlet.sleep()
+                ready()
+                busy()
+            end)
+        ]]
+        assert.matches("\nlooper: running, [^\n]*\n.-in upvalue 'busy'\n", output)
+        assert.matches(": waiting, [^\n]*: sleep\n", output)
+    end)
+
+    it("in a loop in a coroutine", function()
+        local output = quit "coroutine.wrap(function() ready() busy() return 1 end)()"
+        assert.matches("\nmain: running\n.-in upvalue 'busy'\n.-in function <.-in main chunk", output)
+    end)
+
+    it("in a loop in Python", function()
+        local output = quit [[
+            py.exec "import os, time\ndef loop(name):\n  while not os.path.exists(name): pass"
+            ready()
+            py.import("__main__").loop(SCRIPT .. ".seen")
+        ]]
+        assert.matches("\nmain: running\n.-in Python function 'loop'\n", output)
+    end)
+
+    it("in a wait in Python", function()
+        local output = quit "ready() py.import('time').sleep(0.7)"
+        assert.matches("\nmain: running\n.-in main chunk", output)
+    end)
+end)
+
+describe("--trace", function()
+    local json = require("moonlet").python.import "json"
+    local name = os.tmpname()
+
+    --- The names of the instants in the trace, which must be complete.
+    local function instants()
+        local input <close> = assert(io.open(name))
+        local names = {}
+        for event in require("moonlet").python.iter(json.loads(input:read "a")) do
+            if event.ph == "i" then
+                names[#names + 1] = event.name
+            end
+        end
+        os.remove(name)
+        return table.concat(names, " ")
+    end
+
+    local code = 'local moonlet = require "moonlet" moonlet.run(function() moonlet.sleep(0.001) %s end)'
+
+    it("writes what tasks do", function()
+        prints("", "--trace", name, "-e", code:format "")
+        assert.equal("spawn wait wait end", instants())
+        prints("", "--trace=" .. name, "-e", code:format "")
+        assert.equal("spawn wait wait end", instants())
+    end)
+
+    it("writes a complete file when the program fails, exits or is interrupted", function()
+        fails("oops", 1, "--trace", name, "-e", code:format "error 'oops'")
+        assert.matches("^spawn wait wait end", instants())
+        fails("^$", 3, "--trace", name, "-e", code:format "os.exit(3)")
+        assert.equal("spawn wait wait", instants())
+        fails("^$", 4, "--trace", name, "-e", code:format "moonlet.python.import('sys').exit(4)")
+        assert.matches("^spawn wait wait end", instants())
+        fails("KeyboardInterrupt", 130, "--trace", name, "-e",
+            code:format "moonlet.python.import('signal').raise_signal(2) moonlet.sleep(1)")
+        assert.matches("^spawn wait wait ", instants())
+        fails("unexpected symbol", 1, "--trace", name, "-e", "?")
+        assert.equal("", instants())
+    end)
+
+    it("writes an empty trace of a script that runs no tasks", function()
+        prints("1\n", "--trace", name, "-e", "print(1)")
+        assert.equal("", instants())
+    end)
+
+    it("fails at once if the file cannot be written", function()
+        local expected = "moonlet: %-%-trace: FileNotFoundError: %[Errno 2%] No such file or directory: '/no/t'\n$"
+        fails("^[^\n]*" .. expected, 1, "--trace=/no/t", "-e", "print(1)")
+    end)
+
+    it("needs a name", function()
+        fails("'%-%-trace' needs argument\nusage:", 1, "--trace")
+        fails("'%-%-trace=' needs argument\nusage:", 1, "--trace=")
     end)
 end)

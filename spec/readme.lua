@@ -1,4 +1,4 @@
--- Runs every snippet of README.md, docs/bridge.md and docs/asyncio.md:
+-- Runs every snippet of README.md and of docs/asyncio.md, bridge.md and watching.md:
 --
 --     LUA spec/readme.lua [BUILD]
 --
@@ -186,7 +186,7 @@ end
 -- ------------------------------------------------------------------------------------------ main
 
 local failed = 0
-for _, name in ipairs { "README.md", "docs/bridge.md", "docs/asyncio.md" } do
+for _, name in ipairs { "README.md", "docs/bridge.md", "docs/asyncio.md", "docs/watching.md" } do
     for _, snippet in ipairs(snippets(name)) do
         local place = ("%s:%d"):format(name, snippet.line)
         if snippet.language ~= "" and not snippet.language:find " venv$" then

@@ -26,7 +26,7 @@ local TURN_LIMIT = 128
 
 local hub_greenlet
 local running = { name = "nobody", used = 0 } -- the task that runs
-local since = 0 -- when it was switched to
+local since = clock() -- when it was switched to
 local tasks = {} -- those that were started: by the address of their greenlets
 local adopted = setmetatable({}, { __mode = "v" }) -- and greenlets of others that have waited
 
@@ -153,6 +153,7 @@ local function choose(me, by_address)
     turns = TURN_LIMIT
     local time = clock()
     me.used = me.used + time - since
+    me.value = time -- for reports, until it ends
     since = time
     local next_task = round[at]
     if not next_task and later_count > 0 and time < next_look then
@@ -395,6 +396,9 @@ local function yield(me)
     end
     entry.outcome = true
     ready(me)
+    if trace then
+        trace("wait", me, entry)
+    end
     local target = choose(me)
     if target then
         local _, ok, _, err = resume(target)
@@ -453,6 +457,9 @@ function hub.begin_sleep(seconds)
         if not me.scope.effective then
             entry.outcome = true
             ready(me)
+            if trace then
+                trace("wait", me, entry)
+            end
             return choose(me, true)
         end
         seconds = nil
@@ -569,7 +576,9 @@ end
 
 -- -------------------------------------------------------------------------------------- trace
 
---- Calls f(event, task, detail) for "spawn", "switch", "wait", "cancel", "end" and "idle"; nil: nothing.
+--- For trace.lua: calls f(event, task, detail) for "spawn", "switch", "wait" (detail: the entry), "cancel"
+--- (the reason; no task: of a scope that is nobody's), "end" and "idle" (no task); nil: nothing. f raises no
+--- error and does not wait.
 function hub.set_trace(f)
     trace = f
     hub.trace = f
@@ -790,7 +799,10 @@ local function end_step()
     local greenlet = stepper
     stepper, step_end = nil, huge
     running = hub
-    resume(greenlet)
+    local _, ok, _, err = resume(greenlet)
+    if not ok then
+        error(err, 0) -- the Lua state is being closed
+    end
 end
 
 local function loop()
@@ -955,6 +967,25 @@ function hub.set_virtual(c, shift)
         queue:shift(shift)
         hub.skipped = hub.skipped - shift
     end
+end
+
+--- For inspect.lua: the task that runs and when it was switched to, by hub.now_raw.
+function hub.switched()
+    return running, since
+end
+
+--- For inspect.lua: how many timers there are, and how many tasks are ready.
+function hub.counts()
+    local last = at
+    while round[last] do
+        last = last + 1
+    end
+    return queue:count(), later_count + last - at
+end
+
+--- Whether a host runs tasks by moonlet.step.
+function hub.stepping()
+    return stepper ~= nil
 end
 
 --- For inspect.lua: all tasks that were started and have not ended, by address; and greenlets of others.

@@ -15,6 +15,10 @@ local home = {
     capacity = { "semaphore", "capacity_limiter" },
     future = { "future" },
     pool = { "pool" },
+    trace = { "set_trace", "trace_to", "set_watchdog" },
+    frames = { "frames", "next_frame", "wait_frames", "frame_clock" },
+    supervisor = { "supervisor", "supervise" },
+    inspect = { "tasks", "dump", "stats" },
 }
 
 local file_of = {}

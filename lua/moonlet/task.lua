@@ -22,7 +22,8 @@ local count = 0
 
 -- The fields that every task has, so that none that is used often is looked up in the class: not more
 -- than 16, for which Lua makes room at once. `arguments` are those of the start: true if there are none,
--- and false from the start on. `value` is the result, or an error, or Results.
+-- and false from the start on. `value` is the result, or an error, or Results;
+-- before, when it was left, by hub.now_raw.
 local function object(address, g, f, arguments)
     count = count + 1
     local t = {
@@ -381,7 +382,7 @@ function properties.status(t)
         return "waiting"
     elseif t.arguments then
         return "new"
-    elseif t.id == native.id() then
+    elseif t.id == native.id_of(moonlet.current()) then
         return "running"
     end
     return "ready"
@@ -475,6 +476,11 @@ function Task.__tostring(t)
 end
 
 task.methods = methods
+
+--- How many tasks there have been.
+function task.count()
+    return count
+end
 
 --- Whether a value is a task.
 function task.is_task(value)

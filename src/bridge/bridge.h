@@ -238,6 +238,10 @@ int ml_error_handler(lua_State *L);
    up to where Python called Lua, to the exception that is set. */
 void ml_traceback_add(lua_State *L, int first);
 
+/* Pushes the stack of `g` as moonlet.traceback gives that of the running code: the frames of both
+   languages, the innermost first; empty if it does not run, or another thread runs it. May raise. */
+void ml_traceback_push(lua_State *L, ml_world *w, const ml_greenlet *g);
+
 /* Adds moonlet.traceback to the table on top. May raise. */
 void ml_traceback_register(lua_State *L, ml_world *w);
 

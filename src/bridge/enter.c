@@ -49,7 +49,8 @@ void ml_leave(const ml_entry *e) {
 
 int ml_pcall(const ml_entry *e, int arguments, int results) {
     lua_State *L = e->L;
-    ml_activation *a = ml_current()->lua;
+    ml_greenlet *g = ml_current();
+    ml_activation *a = g->lua;
     lua_Debug ar;
     ar.i_ci = NULL; /* that alone: an initializer would clear it all */
     bool inside = false;
@@ -63,6 +64,8 @@ int ml_pcall(const ml_entry *e, int arguments, int results) {
         a->border = ar.i_ci;
         a->frame = ml_frame_now(ml_tstate());
         a->inside = true;
+    } else {
+        g->lua_frame = ml_frame_now(ml_tstate());
     }
     ml_lua_resumed(e->world);
     int status = lua_pcall(L, arguments, results, e->top + 1);
@@ -70,6 +73,8 @@ int ml_pcall(const ml_entry *e, int arguments, int results) {
         a->inside = inside;
         a->border = border;
         a->frame = frame;
+    } else {
+        g->lua_frame = NULL;
     }
     if (__builtin_expect(status == LUA_OK, 1)) return 0;
     ml_error_to_python(L, e->world, status);

@@ -1,5 +1,6 @@
 /* Where an error came from, and where one is: frames of both languages in their order. */
 
+#include "../python/pygreenlet.h"
 #include "bridge.h"
 
 #include <string.h>
@@ -108,15 +109,20 @@ static PyObject *python_lines(PyObject *frame, PyObject *outer) {
     return text;
 }
 
-/* Adds the Python frames between the activation `a`, inside which Lua runs again, and the next one
-   further out. Runs no Python code: frames know their line. */
-static void add_python(lua_State *L, luaL_Buffer *b, const ml_activation *a) {
-    ml_world *w = a->world;
+/* Where Python was when it called the Lua code of `g` that has left for Python again at `next`, or, if
+   that is NULL, the outermost one. NULL: nowhere. */
+static void *caller(const ml_greenlet *g, const ml_activation *next) {
+    if (!next) return g->lua_frame;
+    return next->inside ? next->frame : NULL;
+}
+
+/* Adds the Python frames from `frame` (stolen) outwards, up to `end`. Runs no Python code: frames know
+   their line. */
+static void add_python(lua_State *L, luaL_Buffer *b, ml_world *w, PyObject *frame, void *end) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    const ml_activation *next = a->previous;
-    PyObject *outer = next && next->inside ? ml_frame_object(next->frame) : NULL;
-    PyObject *text = python_lines(ml_frame_object(a->frame), outer);
+    PyObject *outer = end ? ml_frame_object(end) : NULL;
+    PyObject *text = python_lines(frame, outer);
     Py_XDECREF(outer);
     PyErr_Clear();
     PyErr_Restore(type, value, traceback);
@@ -125,21 +131,119 @@ static void add_python(lua_State *L, luaL_Buffer *b, const ml_activation *a) {
     luaL_addvalue(b);
 }
 
-static void add_stack(lua_State *L, luaL_Buffer *b, int level) {
-    const ml_activation *a = ml_current()->lua;
+/* The activation at `a`, which is on the stack of `g`: where it can be read. */
+static const ml_activation *view(const ml_greenlet *g, const ml_activation *a) {
+    return a ? ml_stack_view(g, a) : NULL;
+}
+
+/* The coroutine that `L`, which does not run, has resumed, by coroutine.resume or what coroutine.wrap has
+   returned; or NULL. */
+static lua_State *resumed_by(lua_State *L) {
+    lua_Debug ar;
+    if (!lua_getstack(L, 0, &ar) || !lua_getinfo(L, "S", &ar) || *ar.what != 'C') return NULL;
+    lua_State *co = lua_gettop(L) ? lua_tothread(L, 1) : NULL;
+    if (!co) co = lua_tothread(L, lua_upvalueindex(1));
+    return co && co != L && lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar) ? co : NULL;
+}
+
+/* Adds the coroutines that `from` has resumed, the innermost first, but none from `end` on. */
+static void add_coroutines(lua_State *L, luaL_Buffer *b, lua_State *from, const lua_State *end) {
+    enum { MOST = 16 };
+    lua_State *all[MOST];
+    int count = 0;
+    for (lua_State *co = resumed_by(from); co && co != end && count < MOST; co = resumed_by(co)) {
+        all[count++] = co;
+    }
+    while (count-- > 0) add_lua(L, b, all[count], 0, level_of(all[count], 0, NULL));
+}
+
+/* The Lua thread of `g` with code that runs though no activation knows it. NULL: there is none. */
+static lua_State *own_thread(const ml_greenlet *g, const ml_world *w) {
+    lua_Debug ar;
+    for (const ml_lthread *t = g->lua_threads; t; t = t->same_greenlet) {
+        if (t->world != w || !lua_getstack(t->L, 0, &ar)) continue;
+        const ml_activation *a = view(g, g->lua);
+        while (a && a->L != t->L) a = view(g, a->previous);
+        if (!a) return t->L;
+    }
+    const ml_activation *a = ml_is_main(g) ? view(g, g->lua) : NULL;
+    while (a && a->L != w->main) a = view(g, a->previous);
+    return ml_is_main(g) && !a && lua_getstack(w->main, 0, &ar) ? w->main : NULL;
+}
+
+/* Adds what is further out than the Lua code that runs inside of `a`, on `shown`; with NULL inside of
+   nothing. */
+static void add_outer(lua_State *L, luaL_Buffer *b, ml_world *w, const ml_greenlet *g,
+                      const ml_activation *a, const lua_State *shown) {
+    while (a && a->inside) {
+        const ml_activation *next = view(g, a->previous);
+        if (a->border) add_python(L, b, w, ml_frame_object(a->frame), caller(g, next));
+        int first = level_of(a->L, 0, a->border);
+        add_lua(L, b, a->L, first, level_of(a->L, first, border_of(a->L, next)));
+        if (next && next->L != a->L) {
+            add_coroutines(L, b, next->L, a->L);
+            add_lua(L, b, next->L, 0, level_of(next->L, 0, next->border));
+        }
+        shown = a->L;
+        a = next;
+    }
+    lua_State *own = a ? NULL : own_thread(g, w);
+    if (own && own != shown) { /* it was interrupted, or has resumed `shown` */
+        add_coroutines(L, b, own, shown);
+        add_lua(L, b, own, 0, level_of(own, 0, NULL));
+    }
+    if (!a && g->lua_frame) add_python(L, b, w, ml_frame_object(g->lua_frame), NULL);
+}
+
+static void add_stack(lua_State *L, luaL_Buffer *b, ml_world *w, int level) {
+    const ml_greenlet *g = ml_current();
+    const ml_activation *a = g->lua;
     luaL_addstring(b, "\nstack traceback:");
     add_lua(L, b, L, level, level_of(L, level, border_of(L, a)));
     if (a && a->L != L)
         add_lua(L, b, a->L, 0, level_of(a->L, 0, a->border)); /* L is a coroutine */
-    for (; a && a->inside; a = a->previous) {
-        if (a->border) add_python(L, b, a);
-        int first = level_of(a->L, 0, a->border);
-        const ml_activation *next = a->previous;
-        add_lua(L, b, a->L, first, level_of(a->L, first, border_of(a->L, next)));
-        if (next && next->L != a->L) {
-            add_lua(L, b, next->L, 0, level_of(next->L, 0, next->border));
+    add_outer(L, b, w, g, a, L);
+}
+
+/* ------------------------------------------------------------------------ of another greenlet */
+
+/* The frame in which the suspended `g` goes on: a new reference, or NULL. */
+static PyObject *suspended_frame(const ml_greenlet *g) {
+    PyObject *frame = PyObject_GetAttrString(ml_py_object(g), "gr_frame");
+    if (!frame) PyErr_Clear();
+    if (frame == Py_None) Py_CLEAR(frame);
+    return frame;
+}
+
+void ml_traceback_push(lua_State *L, ml_world *w, const ml_greenlet *g) {
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    if (g == ml_current()) {
+        add_stack(L, &b, w, 0);
+    } else if (g->state == ML_ACTIVE && !ml_thread_exited(g->thread) && !ml_is_running(g)) {
+        const ml_activation *a = view(g, g->lua);
+        luaL_addstring(&b, "\nstack traceback:");
+        if (a && !a->inside) { /* Python is innermost */
+            const ml_activation *next = view(g, a->previous);
+            add_python(L, &b, w, suspended_frame(g), caller(g, next));
+            add_lua(L, &b, a->L, 0, level_of(a->L, 0, border_of(a->L, next)));
+            if (next && next->L != a->L) {
+                add_lua(L, &b, next->L, 0, level_of(next->L, 0, next->border));
+            }
+            add_outer(L, &b, w, g, next, a->L);
+        } else {
+            lua_State *own = own_thread(g, w);
+            lua_State *from = own || !a ? own : a->L;
+            if (from) {
+                add_coroutines(L, &b, from, NULL);
+                add_lua(L, &b, from, 0, level_of(from, 0, border_of(from, a)));
+            }
+            if (a && from != a->L) add_lua(L, &b, a->L, 0, level_of(a->L, 0, a->border));
+            if (!a && !g->lua_frame) add_python(L, &b, w, suspended_frame(g), NULL);
+            add_outer(L, &b, w, g, a, from);
         }
     }
+    luaL_pushresult(&b);
 }
 
 /* The traceback of an exception as Python prints it, without the newline at its end. */
@@ -197,7 +301,7 @@ static int traceback(lua_State *L) {
             lua_pushvalue(L, 1);
             luaL_addvalue(&b);
         }
-        add_stack(L, &b, (int)level);
+        add_stack(L, &b, w, (int)level);
         luaL_pushresult(&b);
     }
     return 1;

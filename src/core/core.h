@@ -74,6 +74,7 @@ struct ml_greenlet {
     void *lua;         /* for the Lua room: where in Lua this greenlet is */
     void *lua_threads; /* and the Lua threads it has */
     void *lua_home;    /* and the Lua state of who made it */
+    void *lua_frame;   /* for the bridge: what has called Lua first, while Lua has not returned */
     char *saved;       /* while evicted: its bytes, sp to the lane's base */
     size_t saved_size;
     size_t saved_capacity;

@@ -70,6 +70,52 @@ void ml_interrupt_install(void) {
     sigaction(SIGINT, &action, NULL);
 }
 
+/* ------------------------------------------------------------------------------------ SIGQUIT */
+
+static int do_dump(lua_State *L) {
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonlet.inspect");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "dump_on_signal");
+    lua_call(L, 0, 0);
+    return 0;
+}
+
+/* Python's handler: called between two steps of whatever runs, or where that waits. */
+static PyObject *dump(PyObject *self, PyObject *args) {
+    (void)self;
+    (void)args;
+    ml_world *w = ml_world_first();
+    if (w && ml_protect(w, do_dump, NULL) != 0) PyErr_WriteUnraisable(NULL);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef dump_method = {"dump", dump, METH_VARARGS, NULL};
+
+static void handle_quit(int signum) {
+    PyErr_SetInterruptEx(signum);
+    ml_ticks_urge();
+}
+
+void ml_interrupt_install_dump(void) {
+    PyObject *function = PyCFunction_New(&dump_method, NULL);
+    PyObject *module = function ? PyImport_ImportModule("signal") : NULL;
+    PyObject *before =
+        module ? PyObject_CallMethod(module, "signal", "iO", SIGQUIT, function) : NULL;
+    Py_XDECREF(function);
+    Py_XDECREF(module);
+    Py_XDECREF(before);
+    if (!before) {
+        PyErr_Clear();
+        return;
+    }
+    ml_ticks_prepare();
+    /* Reads and writes go on: it is not to disturb. */
+    struct sigaction action = {.sa_handler = handle_quit, .sa_flags = SA_RESTART | SA_ONSTACK};
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaction(SIGQUIT, &action, NULL);
+}
+
 bool ml_interrupt_was_idle(void) {
     bool was = idle;
     idle = 0;

@@ -1,4 +1,4 @@
-/* Ctrl-C in the program. */
+/* Ctrl-C and Ctrl-\ in the program. */
 
 #ifndef ML_INTERRUPT_H
 #define ML_INTERRUPT_H
@@ -9,6 +9,9 @@
 /* Installs the handler of SIGINT. Again after Python has started, which installs its own: both
    languages are interrupted then, and Python's KeyboardInterrupt is what arrives. */
 void ml_interrupt_install(void);
+
+/* From now on SIGQUIT (Ctrl-\) writes all tasks with their stacks to stderr. Python has started. */
+void ml_interrupt_install_dump(void);
 
 /* `L` is about to run a script (NULL: it has ended). */
 void ml_interrupt_watch(lua_State *L);

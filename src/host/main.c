@@ -24,6 +24,7 @@ typedef struct command {
     bool run_stdin;
     bool has_code; /* -e or -l */
     const char *python;
+    const char *trace;
     int status; /* what the program exits with */
 } command;
 
@@ -41,6 +42,7 @@ static void print_usage(FILE *file) {
             "  -E        ignore environment variables\n"
             "  -W        turn warnings on\n"
             "  --python=PATH  use the packages of this interpreter or virtual environment\n"
+            "  --trace=FILE   write a trace of the tasks, in the Chrome trace event format\n"
             "  --help         show this help\n"
             "  --        stop handling options\n"
             "  -         stop handling options and execute stdin\n",
@@ -79,6 +81,11 @@ static int read_options(command *c) {
         if (strncmp(option, "--python", 8) == 0 && (option[8] == '=' || !option[8])) {
             c->python = option[8] ? option + 9 : i + 1 < c->argc ? c->argv[++i] : "";
             if (!*c->python) return needs_argument(option);
+            continue;
+        }
+        if (strncmp(option, "--trace", 7) == 0 && (option[7] == '=' || !option[7])) {
+            c->trace = option[7] ? option + 8 : i + 1 < c->argc ? c->argv[++i] : "";
+            if (!*c->trace) return needs_argument(option);
             continue;
         }
         bool takes_value = option[1] == 'e' || option[1] == 'l';
@@ -163,7 +170,7 @@ static int require_library(lua_State *L, command *c, char *spec) {
 static bool run_options(lua_State *L, command *c) {
     for (int i = 1; i < c->script; i++) {
         char *option = c->argv[i];
-        if (strcmp(option, "--python") == 0) {
+        if (strcmp(option, "--python") == 0 || strcmp(option, "--trace") == 0) {
             i++;
         } else if (option[1] == 'W') {
             lua_warning(L, "@on", 0);
@@ -230,6 +237,7 @@ static int open_moonlet(lua_State *L) {
     int result = moonlet_open(L, &options);
     ml_interrupt_install();
     if (result != 0) return luaL_error(L, "moonlet: %s", lua_tostring(L, -1));
+    ml_interrupt_install_dump();
     return luaopen_moonlet(L);
 }
 
@@ -248,6 +256,36 @@ static void set_up(lua_State *L, command *c) {
     lua_gc(L, LUA_GCGEN, 0, 0); /* as lua 5.4 does */
 }
 
+/* --trace. Whether the file could be opened; if not it has been reported. */
+static bool begin_trace(lua_State *L, command *c) {
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonlet");
+    int status = lua_pcall(L, 1, 1, 0);
+    if (status == LUA_OK) {
+        lua_getfield(L, -1, "trace_to");
+        lua_pushstring(L, c->trace);
+        status = lua_pcall(L, 1, 1, 0);
+    }
+    if (status != LUA_OK) {
+        fflush(stdout);
+        fprintf(stderr, "%s: --trace: %s\n", program, luaL_tolstring(L, -1, NULL));
+        c->status = 1;
+        return false;
+    }
+    lua_setfield(L, LUA_REGISTRYINDEX, "moonlet.trace");
+    lua_settop(L, 0);
+    return true;
+}
+
+/* Ends it when nothing runs any more; os.exit does without. */
+static int end_trace(lua_State *L) {
+    if (lua_getfield(L, LUA_REGISTRYINDEX, "moonlet.trace") == LUA_TNIL) return 0;
+    lua_getfield(L, -1, "close");
+    lua_insert(L, -2);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
 static int protected_main(lua_State *L) {
     command *c = lua_touserdata(L, 1);
     lua_settop(L, 0);
@@ -261,6 +299,7 @@ static int protected_main(lua_State *L) {
             return 0;
         }
     }
+    if (c->trace && !begin_trace(L, c)) return 0;
     if (c->version) print_version();
     if (!c->no_environment && !run_init(L, c)) return 0;
     if (!run_options(L, c)) return 0;
@@ -293,6 +332,8 @@ int main(int argc, char **argv) {
     lua_pushcfunction(L, protected_main);
     lua_pushlightuserdata(L, &c);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) c.status = ml_report_error(L, program);
+    lua_pushcfunction(L, end_trace);
+    if (lua_pcall(L, 0, 0, 0) != LUA_OK) c.status = ml_report_error(L, program);
     signal(SIGINT,
            SIG_DFL); /* from here on it ends the program, threads that are waited for too */
     moonlet_close(L);

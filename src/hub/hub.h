@@ -68,4 +68,10 @@ void ml_luv_register(lua_State *L, ml_world *w);
 /* Adds loop_state, put_aside and take_back to the table on top. */
 void ml_loopstate_register(lua_State *L, ml_world *w);
 
+/* -------------------------------------------------------------------------- stacks.c, tracefile.c */
+
+/* Add stack_of and call_barred, and trace_file, to the table on top. */
+void ml_stacks_register(lua_State *L, ml_world *w);
+void ml_tracefile_register(lua_State *L);
+
 #endif

@@ -240,5 +240,7 @@ int ml_native_open(lua_State *L) {
     ml_luv_register(L, w);
     ml_timers_register(L);
     ml_loopstate_register(L, w);
+    ml_stacks_register(L, w);
+    ml_tracefile_register(L);
     return 1;
 }

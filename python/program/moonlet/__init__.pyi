@@ -2,6 +2,7 @@
 # the package, for Python alone, is ../../moonlet/__init__.pyi: it has no Lua.
 
 import asyncio
+from _typeshed import SupportsWrite
 from collections.abc import (
     Awaitable,
     Callable,
@@ -10,6 +11,7 @@ from collections.abc import (
     Iterable,
     Iterator,
     KeysView,
+    Mapping,
     MutableMapping,
     MutableSequence,
     ValuesView,
@@ -402,3 +404,82 @@ semaphore = Semaphore
 capacity_limiter = CapacityLimiter
 future = Future
 pool = Pool
+
+# What tasks do.
+
+class Trace(LuaTable):
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        type: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Literal[False]: ...
+
+def tasks() -> LuaTable: ...
+def dump(file: SupportsWrite[str] | None = None) -> None: ...
+def stats() -> dict[str, int]: ...
+def set_trace(f: Callable[..., object] | None, /) -> Callable[..., object] | None: ...
+def trace_to(path: str, /) -> Trace: ...
+def set_watchdog(seconds: float | None, /) -> float | None: ...
+
+# Supervisors. A child is a callable or a dict with "start", "args", "name", "restart", "shutdown".
+
+def supervise(
+    children: Iterable[Callable[..., object] | Mapping[str, Any]],
+    *,
+    strategy: Literal["one_for_one", "one_for_all", "rest_for_one"] = "one_for_one",
+    intensity: float = 3,
+    period: float = 5,
+    backoff: float = 0,
+    max_backoff: float = 30,
+    name: str | None = None,
+) -> None: ...
+def supervisor(
+    children: Iterable[Callable[..., object] | Mapping[str, Any]],
+    *,
+    strategy: Literal["one_for_one", "one_for_all", "rest_for_one"] = "one_for_one",
+    intensity: float = 3,
+    period: float = 5,
+    backoff: float = 0,
+    max_backoff: float = 30,
+    name: str | None = None,
+) -> Task: ...
+
+# Frame clocks.
+
+class FrameClock(LuaTable):
+    def __new__(
+        cls,
+        *,
+        fps: float | None = None,
+        time_scale: float | None = None,
+        max_dt: float | None = None,
+        manual: bool = False,
+    ) -> Self: ...
+    time_scale: float
+    paused: bool
+    max_dt: float
+    @property
+    def frame(self) -> int: ...
+    @property
+    def time(self) -> float: ...
+    @property
+    def dt(self) -> float: ...
+    @property
+    def fps(self) -> float: ...
+    def next_frame(self) -> float: ...
+    def wait_frames(self, n: int) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def tick(self, seconds: float | None = None) -> None: ...
+
+frames: FrameClock
+
+frame_clock = FrameClock
+
+def next_frame() -> float: ...
+def wait_frames(n: int) -> float: ...
