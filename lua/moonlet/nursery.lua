@@ -10,14 +10,17 @@ local task = require "moonlet.task"
 local nursery = {}
 
 local methods = setmetatable({}, { __index = scope.methods })
-local Nursery = class.define("nursery", methods, scope.properties, scope.setters)
+local Nursery = class.define("nursery", methods, scope.properties, scope.setters, "Nursery")
+
+local builtins = moonlet.python.builtins
+local exits = moonlet.python.tuple { builtins.KeyboardInterrupt, builtins.SystemExit, moonlet.GreenletExit }
 
 -- A child has ended. Returns whether its error will be raised here.
 local function on_end(n, t)
     if t.is_daemon then
         n.daemons = n.daemons - 1
     end
-    if t.finished == "failed" then
+    if t.finished == "failed" and not t.starting then -- else whoever has called start() is told
         n.errors[#n.errors + 1] = t.value
         scope.cancel(n, ("%s has failed: %s"):format(t.name, tostring(t.value)))
     end
@@ -34,6 +37,15 @@ function nursery.open()
     local n = scope.open(nil, false, "nursery", Nursery)
     n.children, n.daemons, n.errors, n.on_end = 0, 0, {}, on_end
     return n
+end
+
+-- What ends more than the nursery: of such errors the first is raised alone.
+local function first_exit(errors)
+    for _, err in ipairs(errors) do
+        if moonlet.python.isinstance(err, exits) then
+            return err
+        end
+    end
 end
 
 local function group(n)
@@ -74,7 +86,7 @@ function nursery.close(n, failed, err)
     n.finished = true
     local absorbed = scope.close(n, failed, err)
     if #n.errors > 0 then
-        error(group(n), 0)
+        error(first_exit(n.errors) or group(n), 0)
     end
     return absorbed
 end
@@ -129,15 +141,22 @@ function methods.start(self, f, ...)
             hub.misuse("RuntimeError", "started() was called before")
         end
         values = table.pack(...)
+        child.starting = false
         hub.wake(entry)
     end
     child = task.create(self, f, started, ...)
+    child.starting = true
     entry.on = child
     task.see(child)
     child:link(function()
         hub.wake(entry)
     end)
-    hub.wait(entry)
+    local ok, err = native.pcall(hub.wait, entry)
+    if not ok then
+        child.starting = false
+        child:cancel("nobody waits for its start any more")
+        error(err, 0)
+    end
     if values then
         return table.unpack(values, 1, values.n)
     end
