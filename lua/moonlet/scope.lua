@@ -12,7 +12,7 @@ local hub = require "moonlet.hub"
 local scope = {}
 
 local methods, properties, setters = {}, {}, {}
-local Scope = class.define("cancel scope", methods, properties, setters)
+local Scope = class.define("cancel scope", methods, properties, setters, "CancelScope")
 
 -- --------------------------------------------------------------------------------- the tree
 

@@ -48,10 +48,20 @@ local function object(address, g, f, arguments)
     return setmetatable(t, Task)
 end
 
+-- The arguments of f. Those that came from Python are boxed, which Python undoes itself.
+local function arguments_of(f, ...)
+    if select("#", ...) == 0 then
+        return true
+    elseif type(f) == "function" then
+        return pack(native.unbox(...))
+    end
+    return pack(...)
+end
+
 -- A new task for f(...) in the scope `parent`.
 local function make(parent, f, ...)
     local g, address = new_greenlet(f, hub.greenlet or hub.start())
-    local t = object(address, g, f, select("#", ...) == 0 or pack(...))
+    local t = object(address, g, f, arguments_of(f, ...))
     attach(t, parent)
     parent.children = parent.children + 1
     if hub.trace then
@@ -397,6 +407,7 @@ function properties.result(t)
     end
     return t.value
 end
+properties.result = hub.facing(properties.result)
 
 --- The error it has ended with; nil otherwise.
 function properties.error(t)
@@ -418,7 +429,9 @@ function properties.name(t)
         place = info.what == "C" and "" or (" (%s:%d)"):format(info.short_src, info.linedefined)
     elseif t.body ~= nil then
         local ok, name = native.pcall(function()
-            return moonlet.python.builtins.getattr(t.body, "__qualname__", nil)
+            local getattr = moonlet.python.builtins.getattr
+            local inner = getattr(t.body, "func", t.body) -- of a partial
+            return getattr(t.body, "__qualname__", nil) or getattr(inner, "__qualname__", nil)
         end)
         place = ok and name and (" (%s)"):format(name) or ""
     end
@@ -475,7 +488,7 @@ function Task.__tostring(t)
     return ("task: %s, %s"):format(t.name, t.status)
 end
 
-task.methods = methods
+task.methods, task.properties = methods, properties
 
 --- How many tasks there have been.
 function task.count()

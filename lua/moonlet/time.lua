@@ -42,7 +42,7 @@ end
 -- ------------------------------------------------------------------------------ virtual clock
 
 local methods = {}
-local Clock = class.define("virtual clock", methods)
+local Clock = class.define("virtual clock", methods, nil, nil, "VirtualClock")
 
 --- clock:advance(seconds): it is so much later; what is due in between runs at its time.
 function methods.advance(_, seconds)
@@ -79,5 +79,7 @@ function time.virtual_clock()
     hub.set_virtual(clock)
     return clock
 end
+
+time.methods = methods
 
 return time

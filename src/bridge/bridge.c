@@ -255,18 +255,39 @@ static PyObject *collect(PyObject *module, PyObject *nothing) {
     return PyLong_FromSsize_t(ml_collect());
 }
 
-/* moonlet.LuaSequence, which is made when it is first asked for. */
+/* moonlet.LuaSequence and the names of the scheduler, which are made when they are first asked for.
+   Only then is this called. */
 static PyObject *get_late(PyObject *module, PyObject *name) {
     const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : "";
     if (!text) return NULL;
-    if (strcmp(text, "LuaSequence") != 0) return ml_hub_attribute(name);
-    PyObject *value = ml_source_get(&ml_tables_source, text);
+    bool is_sequence = strcmp(text, "LuaSequence") == 0;
+    PyObject *value =
+        is_sequence ? ml_source_get(&ml_tables_source, text) : ml_hub_attribute(name);
     if (value && PyModule_AddObjectRef(module, text, value) != 0) Py_CLEAR(value);
     return value;
 }
 
+/* dir(moonlet): these names, too. */
+static PyObject *list_names(PyObject *module, PyObject *nothing) {
+    (void)nothing;
+    PyObject *names = PyDict_Keys(PyModule_GetDict(module));
+    PyObject *late = names ? ml_hub_names() : NULL;
+    PyObject *all = late ? PySet_New(names) : NULL;
+    PyObject *sequence = all ? PyUnicode_FromString("LuaSequence") : NULL;
+    if (sequence && (PySet_Add(all, sequence) != 0 || _PySet_Update(all, late) != 0)) {
+        Py_CLEAR(sequence);
+    }
+    PyObject *result = sequence ? PySequence_List(all) : NULL; /* dir() sorts it */
+    Py_XDECREF(names);
+    Py_XDECREF(late);
+    Py_XDECREF(all);
+    Py_XDECREF(sequence);
+    return result;
+}
+
 static PyMethodDef functions[] = {
     {"__getattr__", get_late, METH_O, NULL},
+    {"__dir__", list_names, METH_NOARGS, NULL},
     {"collect", collect, METH_NOARGS,
      "collect()\n--\n\n"
      "Collects garbage of Python and Lua together. Returns the number of unreachable objects that\n"

@@ -130,7 +130,7 @@ static int do_names(lua_State *L) {
 static PyObject *dir(PyObject *self, PyObject *unused) {
     (void)unused;
     ml_task task = {.self = (LuaObject *)self};
-    PyObject *names = ml_perform(do_names, &task);
+    PyObject *names = ml_has_class(self) ? PyList_New(0) : ml_perform(do_names, &task);
     PyObject *own = names ? PyObject_Dir((PyObject *)Py_TYPE(self)) : NULL;
     PyObject *all = own ? PySequence_InPlaceConcat(names, own) : NULL;
     PyObject *set = all ? PySet_New(all) : NULL; /* dir() makes it a sorted list */

@@ -210,7 +210,7 @@ static int do_get_field(lua_State *L) {
 /* The methods of the type, else the field of that name. Where Lua knows no fields, as in most
    functions, Python must see that there is none: libraries probe what they call. */
 static PyObject *getattr(PyObject *self, PyObject *name) {
-    if (_PyType_Lookup(Py_TYPE(self), name) || ml_is_special_name(name)) {
+    if (ml_has_class(self) || _PyType_Lookup(Py_TYPE(self), name) || ml_is_special_name(name)) {
         return PyObject_GenericGetAttr(self, name);
     }
     if (PyType_IsSubtype(Py_TYPE(self), &ml_LuaTable_Type)) return get(self, name);
@@ -220,7 +220,9 @@ static PyObject *getattr(PyObject *self, PyObject *name) {
 }
 
 static int setattr(PyObject *self, PyObject *name, PyObject *value) {
-    if (ml_is_special_name(name)) return PyObject_GenericSetAttr(self, name, value);
+    if (ml_has_class(self) || ml_is_special_name(name)) {
+        return PyObject_GenericSetAttr(self, name, value);
+    }
     return set(self, name, value);
 }
 

@@ -25,6 +25,12 @@ static inline PyObject *ml_perform(lua_CFunction function, ml_task *task) {
     return task->result;
 }
 
+/* Whether it is of a class that is written in Python (ml_class_of_table): then its attributes are those
+   of the class, and only its items are Lua's fields. */
+static inline bool ml_has_class(PyObject *self) {
+    return PyType_HasFeature(Py_TYPE(self), Py_TPFLAGS_HEAPTYPE);
+}
+
 /* Pushes the Lua value. Needs a stack slot; raises no error. */
 static inline void ml_push_lua_object(lua_State *L, const LuaObject *o) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, o->ref);
