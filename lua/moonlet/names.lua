@@ -7,6 +7,7 @@ local home = {
     scope = { "cancel_scope", "move_on_after", "move_on_at", "fail_after", "fail_at", "shield", "checkpoint" },
     nursery = { "nursery" },
     aio = { "await", "new_event_loop" },
+    threads = { "in_thread", "set_thread_limit", "wait" },
     time = { "at", "every", "virtual_clock" },
     channel = { "channel" },
     select = { "select" },

@@ -106,10 +106,17 @@ PyObject *ml_hub_attribute(PyObject *name) {
     return value;
 }
 
+PyObject *ml_hub_names(void) {
+    PyObject *module = PyImport_ImportModule("moonlet._scheduler");
+    PyObject *names = module ? PyObject_GetAttrString(module, "__all__") : NULL;
+    Py_XDECREF(module);
+    return names;
+}
+
 int ml_hub_init(PyObject *module) {
     PyObject *path = PyList_New(0);
     int result = path ? PyModule_AddObjectRef(module, "__path__", path) : -1;
     Py_XDECREF(path);
-    if (result != 0 || ml_catch_init(module) != 0) return -1;
+    if (result != 0 || ml_catch_init(module) != 0 || ml_others_init(module) != 0) return -1;
     return ml_raw_init(module);
 }

@@ -19,6 +19,9 @@ PyObject *ml_hub_find_spec(PyObject *fullname, const char *name);
    exception (AttributeError if there is no such name). */
 PyObject *ml_hub_attribute(PyObject *name);
 
+/* All these names: a new list, or NULL with an exception. */
+PyObject *ml_hub_names(void);
+
 /* Adds what Python imports the embedded submodules of `moonlet` with. 0 or -1. */
 int ml_hub_init(PyObject *module);
 
@@ -57,6 +60,14 @@ void ml_raw_register(lua_State *L, ml_world *w);
 
 /* Adds heap_new and what works on such a heap to the table on top. */
 void ml_timers_register(lua_State *L);
+
+/* --------------------------------------------------------------------------- others.c */
+
+/* Adds `_idle_thread` to the Python module. 0 or -1. */
+int ml_others_init(PyObject *module);
+
+/* Adds other_threads() to the table on top. */
+void ml_others_register(lua_State *L);
 
 /* ------------------------------------------------------------------------------ luv.c */
 

@@ -170,15 +170,6 @@ static int set_loop(lua_State *L) {
     return 0;
 }
 
-/* other_threads(): how many other threads Python has. */
-static int other_threads(lua_State *L) {
-    int count = -1;
-    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
-    for (; ts; ts = PyThreadState_Next(ts)) count++;
-    lua_pushinteger(L, count);
-    return 1;
-}
-
 /* python(module, name): an attribute of a module of Python. */
 static int python(lua_State *L) {
     ml_world *w = world(L);
@@ -227,7 +218,6 @@ int ml_native_open(lua_State *L) {
                                          {"set_loop", set_loop},
                                          {"take_posted", take_posted},
                                          {"python", python},
-                                         {"other_threads", other_threads},
                                          {"exception_of", exception_of},
                                          {NULL, NULL}};
     if (!w->wake_argument) make_waker(L, w);
@@ -237,6 +227,7 @@ int ml_native_open(lua_State *L) {
     ml_lgreenlet_register_native(L, w);
     ml_catch_register(L, w);
     ml_raw_register(L, w);
+    ml_others_register(L);
     ml_luv_register(L, w);
     ml_timers_register(L);
     ml_loopstate_register(L, w);
