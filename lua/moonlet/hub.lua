@@ -447,6 +447,15 @@ end
 
 local left = {} -- by the address of the task: the entry of a sleep that has begun
 
+-- Whom to switch to; nil: nobody, as the one who sleeps is the next one. Then it is over, or cancelled.
+local function go(entry, target)
+    if not target then
+        left[entry.task.id] = nil
+        end_wait(entry)
+    end
+    return target
+end
+
 --- A sleep in halves, for Python, which leaves Lua in between: returns the address of the greenlet to
 --- switch to; nil: it is over.
 function hub.begin_sleep(seconds)
@@ -460,13 +469,13 @@ function hub.begin_sleep(seconds)
             if trace then
                 trace("wait", me, entry)
             end
-            return choose(me, true)
+            return go(entry, choose(me, true))
         end
         seconds = nil
     elseif type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds then
         hub.check_seconds(seconds, "sleep", 1)
     end
-    return begin_wait(entry, seconds, true)
+    return go(entry, begin_wait(entry, seconds, true))
 end
 
 --- Somebody has switched back: nil, or whom else to switch to. `thrown`: or has thrown an error.
