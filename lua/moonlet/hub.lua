@@ -263,6 +263,10 @@ function hub.interrupt(task)
     if entry and not entry.shielded and entry.outcome == nil then
         undo(entry)
         finish_wait(entry, "cancel")
+    elseif task.arguments and task.timer then -- it would start later
+        queue:remove(task.timer)
+        task.timer = nil
+        ready(task)
     end
 end
 

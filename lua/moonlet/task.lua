@@ -343,13 +343,7 @@ function methods.cancel(self, reason)
     if self.adopted then
         hub.misuse("RuntimeError", ("%s cannot be cancelled: nobody has spawned it"):format(self.name))
     end
-    local done = scope.cancel(self, reason)
-    if self.timer then -- it would start later
-        hub.remove_timer(self.timer)
-        self.timer = nil
-        hub.ready(self)
-    end
-    return done
+    return scope.cancel(self, reason)
 end
 
 --- task:link(f [, on]): calls f(task), in the hub, when the task has ended: `on` "success", "failure" or
