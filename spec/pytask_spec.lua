@@ -291,7 +291,7 @@ describe("a task in Python", function()
                 assert task.cancel("not needed") is True and task.cancel() is False
                 assert text_of(task.join).endswith(" was cancelled: not needed"), text_of(task.join)
                 assert task.status == "cancelled" and task.cancelled
-                assert log == ["not needed"] and type(task.error) is moonlet.Cancelled
+                assert log == ["not needed"] and type(task.error) is moonlet.TaskCancelled
         ]]
     end)
 

@@ -52,6 +52,22 @@ describe("in Python", function()
         ]]
     end)
 
+    it("a task that would start later does not keep a run from ending that has failed", function()
+        local namespace = support.python [[
+            import moonlet
+            def main():
+                task = moonlet.spawn_later(1000, print)
+                tasks.append(task)
+                return 1 / 0
+            tasks = []
+            try:
+                moonlet.run(main)
+            except ZeroDivisionError:
+                status = tasks[0].status
+        ]]
+        assert.equal("cancelled", namespace.status)
+    end)
+
     it("moonlet.defer calls in the hub, where nothing can wait", function()
         assert.equal(
             "x 1, RuntimeError: a callback of the scheduler cannot wait: spawn a task there",

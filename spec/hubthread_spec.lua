@@ -1,0 +1,710 @@
+-- Other threads and the scheduler: in_thread, futures, and the way in for threads.
+
+local moonlet = require "moonlet"
+local support = require "spec.support"
+local py = moonlet.python
+local message = support.message
+
+local prelude = [[
+    import concurrent.futures, contextvars, threading, time
+    import moonlet
+    def text_of(f, *args, **kwargs):
+        try:
+            f(*args, **kwargs)
+        except BaseException as e:
+            return type(e).__name__ + ": " + str(e)
+        return "no error"
+    class Gate:
+        """Keeps threads until it is opened; a test that fails does not hang for ever."""
+        def __init__(self):
+            self.event = threading.Event()
+            self.entered = threading.Semaphore(0)
+            self.count = self.most = 0
+            self.lock = threading.Lock()
+        def __call__(self, result=None):
+            with self.lock:
+                self.count += 1
+                self.most = max(self.most, self.count)
+            self.entered.release()
+            assert self.event.wait(60)
+            with self.lock:
+                self.count -= 1
+            if isinstance(result, BaseException):
+                raise result
+            return result
+]]
+
+local function define(code)
+    local namespace = support.python(prelude)
+    py.exec(code, namespace)
+    return namespace
+end
+
+local function run(code, ...)
+    return moonlet.run(define(code).main, ...)
+end
+
+describe("moonlet.in_thread", function()
+    local ns = define [[
+        def where():
+            return threading.get_ident()
+        def pair(*args, **kwargs):
+            return args, kwargs
+        error = ValueError("v")
+        def fail():
+            raise error
+        sleep = time.sleep
+    ]]
+
+    it("calls a Python function in another thread and gives its results", function()
+        moonlet.run(function()
+            assert.is_true(moonlet.in_thread(ns.where) ~= ns.where())
+            local args, kwargs = moonlet.in_thread(ns.pair, 1, nil, "x", py.kw { k = 2 })
+            assert.equal("(1, None, 'x') {'k': 2}", tostring(args) .. " " .. tostring(kwargs))
+            assert.is_nil(moonlet.in_thread(ns.sleep, 0))
+        end)
+    end)
+
+    it("works outside of run, too", function()
+        assert.is_true(moonlet.in_thread(ns.where) ~= ns.where())
+    end)
+
+    it("hands values over as they are in Python", function()
+        run [[
+            def main():
+                value = object()
+                for v in value, b"x", (1, 2), (), None, False:
+                    assert moonlet.in_thread(lambda x, k: (x, k), v, k=v)[0] is v
+        ]]
+    end)
+
+    it("raises the exception of the function, the same object", function()
+        moonlet.run(function()
+            local err = support.error_of(moonlet.in_thread, ns.fail)
+            assert.equal(ns.error, err)
+        end)
+        run [[
+            import traceback
+            def culprit():
+                raise KeyError("k")
+            def main():
+                try:
+                    moonlet.in_thread(culprit)
+                except KeyError:
+                    text = traceback.format_exc()
+                assert "in main\n" in text and "in culprit\n" in text, text
+        ]]
+    end)
+
+    it("lets other tasks run meanwhile, and Python's other threads", function()
+        run [[
+            def main():
+                gate = Gate()
+                log = []
+                with moonlet.nursery() as n:
+                    task = n.spawn(moonlet.in_thread, gate, "result")
+                    while not gate.entered.acquire(blocking=False):
+                        moonlet.sleep(0.001)
+                    log.append("others run")
+                    gate.event.set()
+                assert task.result == "result" and log
+        ]]
+    end)
+
+    it("wakes the hub from a wait without polling", function()
+        run [[
+            def main():
+                start = waits()
+                assert moonlet.in_thread(lambda: time.sleep(0.05) or 7) == 7
+                assert waits() - start < 5, waits() - start
+            hub = moonlet.lua.require("moonlet.hub")
+            def waits():
+                return hub.waits
+        ]]
+    end)
+
+    it("runs in a copy of the task's contextvars", function()
+        run [[
+            var = contextvars.ContextVar("var")
+            def body():
+                seen = var.get()
+                var.set("thread")
+                return seen
+            def main():
+                var.set("task")
+                assert moonlet.in_thread(body) == "task"
+                assert var.get() == "task"
+        ]]
+    end)
+
+    it("uses threads again", function()
+        run [[
+            def main():
+                first = moonlet.in_thread(threading.current_thread)
+                for _ in range(20):
+                    assert moonlet.in_thread(threading.current_thread) is first
+                assert first.daemon and first.name == "moonlet.in_thread"
+        ]]
+    end)
+
+    it("ends threads that have nothing to do", function()
+        run [[
+            import moonlet._threads as threads
+            def main():
+                before = threads.IDLE_SECONDS
+                threads.IDLE_SECONDS = 0.01
+                try:
+                    thread = moonlet.in_thread(threading.current_thread)
+                    moonlet.in_thread(time.sleep, 0)
+                    while thread.is_alive():
+                        moonlet.sleep(0.005)
+                    assert moonlet.in_thread(lambda: 5) == 5
+                finally:
+                    threads.IDLE_SECONDS = before
+        ]]
+    end)
+
+    it("makes so many calls at a time as set_thread_limit says, in order", function()
+        run [[
+            def main():
+                before = moonlet.set_thread_limit(2)
+                gate = Gate()
+                order = []
+                def work(i):
+                    order.append(i)
+                    gate()
+                try:
+                    with moonlet.nursery() as n:
+                        for i in range(6):
+                            n.spawn(moonlet.in_thread, work, i)
+                        while len(order) < 2:
+                            moonlet.sleep(0.001)
+                        moonlet.sleep(0.01)
+                        assert sorted(order) == [0, 1], order
+                        gate.event.set()
+                    assert sorted(order) == [0, 1, 2, 3, 4, 5] and gate.most <= 2
+                finally:
+                    assert moonlet.set_thread_limit(before) == 2
+        ]]
+    end)
+
+    it("leaves the thread alone when it is cancelled, and does not wait for it", function()
+        run [[
+            def main():
+                gate = Gate()
+                task = moonlet.spawn(moonlet.in_thread, gate, "lost")
+                while not gate.entered.acquire(blocking=False):
+                    moonlet.sleep(0.001)
+                task.cancel("no time")
+                assert task.wait() and task.status == "cancelled"
+                assert gate.count == 1
+                gate.event.set()
+                while gate.count:
+                    moonlet.sleep(0.001)
+        ]]
+    end)
+
+    it("leaves in time", function()
+        moonlet.run(function()
+            assert.equal("TimeoutError: timed out after 0.01 seconds", message(function()
+                moonlet.fail_after(0.01, moonlet.in_thread, ns.sleep, 0.3)
+            end))
+        end)
+    end)
+
+    it("waits for the thread inside a shield", function()
+        run [[
+            def main():
+                log = []
+                def body():
+                    with moonlet.shield():
+                        log.append(moonlet.in_thread(gate, "result"))
+                    moonlet.sleep(0)
+                    log.append("not reached")
+                gate = Gate()
+                task = moonlet.spawn(body)
+                while not gate.entered.acquire(blocking=False):
+                    moonlet.sleep(0.001)
+                task.cancel()
+                moonlet.sleep(0.01)
+                assert task.status == "waiting"
+                gate.event.set()
+                assert task.wait() and task.status == "cancelled" and log == ["result"]
+        ]]
+    end)
+
+    it("never begins a call whose task is cancelled before, or waits for its turn", function()
+        run [[
+            def main():
+                called = []
+                with moonlet.cancel_scope() as scope:
+                    scope.cancel()
+                    moonlet.in_thread(called.append, 1)
+                before = moonlet.set_thread_limit(1)
+                gate = Gate()
+                try:
+                    first = moonlet.spawn(moonlet.in_thread, gate)
+                    second = moonlet.spawn(moonlet.in_thread, called.append, 2)
+                    third = moonlet.spawn(moonlet.in_thread, called.append, 3)
+                    moonlet.sleep(0.01)
+                    assert "all threads are busy" in repr(second), second
+                    second.cancel()
+                    second.wait()
+                    gate.event.set()
+                    third.join()
+                    assert called == [3]
+                finally:
+                    moonlet.set_thread_limit(before)
+        ]]
+    end)
+
+    it("reports the error of a call whose task has left", function()
+        run [[
+            def main():
+                told = []
+                before = moonlet.on_error(lambda *args: told.append(args))
+                try:
+                    gate = Gate()
+                    error = ValueError("late")
+                    task = moonlet.spawn(moonlet.in_thread, gate, error)
+                    while not gate.entered.acquire(blocking=False):
+                        moonlet.sleep(0.001)
+                    task.cancel()
+                    task.wait()
+                    gate.event.set()
+                    while not told:
+                        moonlet.sleep(0.001)
+                finally:
+                    moonlet.on_error(before)
+                assert told == [("error in a thread whose task had been cancelled", error, None)], told
+        ]]
+    end)
+
+    it("does not hide a deadlock by its idle threads", function()
+        assert.matches(
+            "^moonlet.Deadlock: ",
+            message(
+                run,
+                [[
+                def main():
+                    moonlet.in_thread(time.sleep, 0)
+                    me = moonlet.current_task()
+                    moonlet.spawn(me.join).join()
+            ]]
+            )
+        )
+    end)
+
+    it("keeps a virtual clock from jumping while a thread works", function()
+        run [[
+            def main():
+                with moonlet.virtual_clock():
+                    start = moonlet.now()
+                    moonlet.spawn_later(1000, print).daemon = True
+                    moonlet.in_thread(time.sleep, 0.02)
+                    assert moonlet.now() == start
+        ]]
+    end)
+
+    it("does not keep the program from ending", function()
+        local output, status = support.child [[
+            local moonlet = require "moonlet"
+            local py = moonlet.python
+            moonlet.run(function()
+                print(moonlet.move_on_after(0.05, moonlet.in_thread, py.import("time").sleep, 1000))
+            end)
+        ]]
+        assert.equal("false\n", output)
+        assert.equal(0, status)
+    end)
+
+    it("is ended by Ctrl-C", function()
+        local output, status = support.child [[
+            local moonlet = require "moonlet"
+            local py = moonlet.python
+            py.exec("import os, signal, threading\n"
+                .. "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()")
+            local ok, err = pcall(moonlet.run, moonlet.in_thread, py.import("time").sleep, 1000)
+            print(ok, py.isinstance(err, py.builtins.KeyboardInterrupt))
+        ]]
+        assert.equal("false\ttrue\n", output)
+        assert.equal(0, status)
+    end)
+
+    it("asks for a callable of Python", function()
+        local text = "bad argument #1 to 'in_thread' (Python callable expected, got %s)"
+        assert.equal(text:format "function", message(moonlet.in_thread, print))
+        assert.equal(text:format "nil", message(moonlet.in_thread))
+        assert.equal(text:format "Python object", message(moonlet.in_thread, py.builtins.list()))
+        assert.equal(text:format "greenlet", message(moonlet.in_thread, moonlet.greenlet(print)))
+        assert.equal(
+            "TypeError: " .. text:format "function",
+            run("def main(f): return text_of(moonlet.in_thread, f)", print)
+        )
+        assert.equal(
+            "RuntimeError: a Lua value can only be used in the thread that runs its Lua state",
+            run("def main(f): return text_of(moonlet.in_thread, lambda: f())", print)
+        )
+    end)
+
+    it("has a limit that is at least 1", function()
+        assert.equal("bad argument #1 to 'set_thread_limit' (1 or more expected, got 0)",
+            message(moonlet.set_thread_limit, 0))
+        assert.equal("bad argument #1 to 'set_thread_limit' (integer expected, got number)",
+            message(moonlet.set_thread_limit, 1.5))
+        assert.equal(
+            "ValueError: bad argument #1 to 'set_thread_limit' (1 or more expected, got -1)",
+            run "def main(): return text_of(moonlet.set_thread_limit, -1)"
+        )
+    end)
+
+    it("serves many tasks at once", function()
+        run [[
+            def main():
+                def work(i):
+                    total = 0
+                    for k in range(10):
+                        total += moonlet.in_thread(pow, i, 2)
+                        moonlet.sleep(0)
+                    return total
+                with moonlet.nursery() as n:
+                    tasks = [n.spawn(work, i) for i in range(100)]
+                assert [t.result for t in tasks] == [10 * i * i for i in range(100)]
+        ]]
+    end)
+end)
+
+describe("moonlet.wait", function()
+    it("waits for a future of concurrent.futures and gives its result", function()
+        local ns = define [[
+            executor = concurrent.futures.ThreadPoolExecutor(2)
+            def later(value):
+                return executor.submit(lambda: time.sleep(0.02) or value)
+        ]]
+        moonlet.run(function()
+            local a, b = moonlet.wait(ns.later(py.eval "(1, 'x')"))
+            assert.same({ 1, "x" }, { a, b })
+            assert.is_nil(moonlet.wait(ns.later(nil)))
+            local future = ns.later(5)
+            assert.equal(5, moonlet.wait(future))
+            assert.equal(5, moonlet.wait(future))
+        end)
+        ns.executor:shutdown()
+    end)
+
+    it("gives Python the result as it is", function()
+        run [[
+            def main():
+                value = object()
+                with concurrent.futures.ThreadPoolExecutor() as executor:
+                    for v in value, b"x", (1, 2), None:
+                        assert moonlet.wait(executor.submit(lambda: v)) is v
+        ]]
+    end)
+
+    it("raises the exception of the future, the same object", function()
+        run [[
+            def main():
+                future = concurrent.futures.Future()
+                error = KeyError(1)
+                moonlet.spawn_later(0.01, future.set_exception, error)
+                try:
+                    moonlet.wait(future)
+                except KeyError as e:
+                    assert e is error
+                else:
+                    assert False
+                future = concurrent.futures.Future()
+                moonlet.spawn(future.cancel)
+                assert text_of(moonlet.wait, future) == "CancelledError: "
+        ]]
+    end)
+
+    it("wakes all who wait for one future, in order", function()
+        assert.equal(
+            "012",
+            run [[
+            def main():
+                future = concurrent.futures.Future()
+                order = []
+                def body(i):
+                    assert moonlet.wait(future) == "value"
+                    order.append(str(i))
+                with moonlet.nursery() as n:
+                    for i in range(3):
+                        n.spawn(body, i)
+                    moonlet.sleep(0)
+                    threading.Thread(target=future.set_result, args=("value",)).start()
+                return "".join(order)
+        ]]
+        )
+    end)
+
+    it("raises TimeoutError, and the future goes on", function()
+        assert.equal(
+            "TimeoutError: the future is not done within 0.001 seconds TimeoutError: the future is not done within "
+                .. "0 seconds False 5",
+            run [[
+            def main():
+                future = concurrent.futures.Future()
+                texts = [text_of(moonlet.wait, future, 0.001), text_of(moonlet.wait, future, timeout=0)]
+                for _ in range(20):
+                    text_of(moonlet.wait, future, 0.0001)
+                assert len(future._done_callbacks) == 1
+                texts.append(str(future.cancelled()))
+                threading.Timer(0.01, future.set_result, (5,)).start()
+                texts.append(str(moonlet.wait(future)))
+                return " ".join(texts)
+        ]]
+        )
+    end)
+
+    it("tries to cancel the future when it is cancelled, unless others wait for it", function()
+        run [[
+            def main():
+                future = concurrent.futures.Future()
+                with moonlet.move_on_after(0.01):
+                    moonlet.wait(future)
+                assert future.cancelled()
+                future = concurrent.futures.Future()
+                other = moonlet.spawn(moonlet.wait, future)
+                with moonlet.move_on_after(0.01):
+                    moonlet.wait(future)
+                assert not future.cancelled()
+                future.set_result(3)
+                assert other.join() == 3
+        ]]
+    end)
+
+    it("takes what has the same methods, whose result may block", function()
+        run [[
+            class Remote:
+                def __init__(self):
+                    self.callbacks = []
+                    self.thread = None
+                def add_done_callback(self, f):
+                    threading.Timer(0.01, f, (self,)).start()
+                def result(self):
+                    self.thread = threading.get_ident()
+                    return b"far"
+            def main():
+                remote = Remote()
+                assert moonlet.wait(remote) == b"far"
+                assert remote.thread != threading.get_ident()
+        ]]
+    end)
+
+    it("waits for a process pool", function()
+        local output, status = support.child [[
+            local moonlet = require "moonlet"
+            local py = moonlet.python
+            local futures = py.import "concurrent.futures"
+            local executor = futures.ProcessPoolExecutor(1)
+            moonlet.run(function()
+                local future = executor:submit(py.builtins.pow, 2, 10)
+                print(moonlet.wait(future))
+                print(pcall(moonlet.wait, executor:submit(py.builtins.int, "x")))
+            end)
+            executor:shutdown()
+        ]]
+        assert.matches("^1024\nfalse\tValueError: invalid literal for int%(%) with base 10: 'x'\n$", output)
+        assert.equal(0, status)
+    end)
+
+    it("waits for a task, too", function()
+        run [[
+            def main():
+                assert moonlet.wait(moonlet.spawn(lambda: b"x")) == b"x"
+        ]]
+        moonlet.run(function()
+            assert.same({ 1, 2 }, { moonlet.wait(moonlet.spawn(function() return 1, 2 end)) })
+        end)
+    end)
+
+    it("lets others run, although the futures are done", function()
+        run [[
+            def main():
+                future = concurrent.futures.Future()
+                future.set_result(1)
+                other = moonlet.spawn(print, end="")
+                for _ in range(1000):
+                    moonlet.wait(future)
+                assert other.ended
+        ]]
+    end)
+
+    it("asks for a future", function()
+        local text = "bad argument #1 to 'wait' (future expected, got %s)"
+        assert.equal(text:format "number", message(moonlet.wait, 5))
+        assert.equal(text:format "nil", message(moonlet.wait))
+        assert.equal(text:format "Python object", message(moonlet.wait, py.builtins.list()))
+        assert.equal(
+            "TypeError: " .. text:format "nil" .. "\nValueError: bad argument #2 to 'wait' (seconds expected that are "
+                .. "not negative, got -1)",
+            run [[
+            def main():
+                return text_of(moonlet.wait, None) + "\n" + text_of(moonlet.wait, concurrent.futures.Future(), -1)
+        ]]
+        )
+    end)
+end)
+
+describe("from other threads", function()
+    it("call_soon_threadsafe wakes a hub that waits", function()
+        run [[
+            def main():
+                task = moonlet.spawn(moonlet.sleep, 1000)
+                thread = threading.Timer(0.02, moonlet.call_soon_threadsafe, (task.cancel, "from outside"))
+                thread.start()
+                assert task.wait() and task.status == "cancelled"
+        ]]
+    end)
+
+    it("spawn_threadsafe runs a task and gives a future of it", function()
+        run [[
+            def body(*args, **kwargs):
+                moonlet.sleep(0.001)
+                return threading.get_ident(), args, kwargs
+            error = ValueError("v")
+            def fail():
+                raise error
+            def outside(log):
+                log.append(moonlet.spawn_threadsafe(body, b"x", (1,), k=2).result(60))
+                try:
+                    moonlet.spawn_threadsafe(fail).result(60)
+                except ValueError as e:
+                    log.append(e)
+            def main():
+                log = []
+                moonlet.in_thread(outside, log)
+                assert log == [(threading.get_ident(), (b"x", (1,)), {"k": 2}), error], log
+        ]]
+    end)
+
+    it("spawn_threadsafe runs Lua functions, too", function()
+        assert.equal(
+            6,
+            run(
+                [[
+                def main(f):
+                    return moonlet.in_thread(lambda: moonlet.spawn_threadsafe(f, 5).result(60))
+            ]],
+                function(x)
+                    moonlet.sleep(0.001)
+                    return x + 1
+                end
+            )
+        )
+    end)
+
+    it("a future of spawn_threadsafe cancels its task", function()
+        run [[
+            def main():
+                started = threading.Event()
+                log = []
+                def body():
+                    started.set()
+                    try:
+                        moonlet.sleep(1000)
+                    except moonlet.Cancelled as e:
+                        log.append(str(e))
+                        raise
+                def outside():
+                    future = moonlet.spawn_threadsafe(body)
+                    started.wait(60)
+                    assert future.cancel()
+                    return text_of(future.result)
+                assert moonlet.in_thread(outside) == "CancelledError: "
+                while not log:
+                    moonlet.sleep(0.001)
+                assert log == ["its future was cancelled"]
+        ]]
+    end)
+
+    it("a task of spawn_threadsafe that is cancelled cancels its future", function()
+        run [[
+            def main():
+                def body():
+                    moonlet.current_task().cancel()
+                    moonlet.sleep(1)
+                def outside():
+                    return text_of(moonlet.spawn_threadsafe(body).result, 60)
+                assert moonlet.in_thread(outside) == "CancelledError: "
+        ]]
+    end)
+
+    it("spawn_threadsafe says what cannot be called", function()
+        assert.equal(
+            "TypeError: spawn_threadsafe() argument 1 must be callable, not 'int'",
+            run "def main(): return text_of(moonlet.spawn_threadsafe, 5)"
+        )
+    end)
+
+    it("whoever waits for a task that never runs learns that the Lua state is closed", function()
+        local output, status = support.child [[
+            local moonlet = require "moonlet"
+            local py = moonlet.python
+            moonlet.run(print, "begin")
+            py.exec("import threading, moonlet\n"
+                .. "def outside():\n"
+                .. "    try: moonlet.spawn_threadsafe(print, 'never').result()\n"
+                .. "    except BaseException as e: print(type(e).__name__, flush=True)\n"
+                .. "thread = threading.Thread(target=outside)\n"
+                .. "thread.start()\n"
+                .. "import time; time.sleep(0.1)")
+        ]]
+        assert.equal("begin\nCancelledError\n", output)
+        assert.equal(0, status)
+    end)
+
+    it("many threads hammer the hub", function()
+        local count = support.scaled(200)
+        run(
+            [[
+            def main(count):
+                log = []
+                def task(i, k):
+                    if k % 3 == 0:
+                        moonlet.sleep(0)
+                    if k % 7 == 0:
+                        raise KeyError(k)
+                    return i * k
+                def outside(i):
+                    futures = [moonlet.spawn_threadsafe(task, i, k) for k in range(count)]
+                    for k, future in enumerate(futures):
+                        if k % 11 == 0 and future.cancel():
+                            continue
+                        try:
+                            assert future.result(60) == i * k
+                        except KeyError as e:
+                            assert k % 7 == 0 and e.args == (k,)
+                    moonlet.call_soon_threadsafe(log.append, i)
+                with moonlet.nursery() as n:
+                    for i in range(8):
+                        n.spawn(moonlet.in_thread, outside, i)
+                while len(log) < 8:
+                    moonlet.sleep(0.001)
+                assert sorted(log) == list(range(8))
+        ]],
+            count
+        )
+    end)
+
+    it("tasks are cancelled while they are in threads, again and again", function()
+        run(
+            [[
+            def main(count):
+                gates = []
+                def work():
+                    moonlet.in_thread(time.sleep, 0.001)
+                    moonlet.in_thread(time.sleep, 0.001)
+                for i in range(count):
+                    with moonlet.move_on_after(0.0005 * (i % 5)):
+                        with moonlet.nursery() as n:
+                            for _ in range(5):
+                                n.spawn(work)
+        ]],
+            support.scaled(50)
+        )
+    end)
+end)
