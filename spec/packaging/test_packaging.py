@@ -560,6 +560,63 @@ class ProgramTypes(unittest.TestCase):
         """)
         self.mypy(path)
 
+    def test_scheduler(self):
+        path = write("typed_tasks.py", """
+            import moonlet
+            from collections.abc import Callable
+            from concurrent.futures import Executor, Future
+            from moonlet import Nursery, Task
+
+            def double(n: int, *, plus: float = 0) -> float:
+                return 2 * n + plus
+
+            def serve(started: Callable[..., None], port: int) -> None:
+                started(port)
+
+            def told(text: str, error: BaseException, task: Task[object] | None) -> None: ...
+
+            def work(executor: Executor, tasks: list[Task[str]]) -> bytes:
+                task: Task[float] = moonlet.spawn(double, 2, plus=0.5)
+                number: float = task.join(timeout=1) + moonlet.spawn_later(1, double, 2).join()
+                task.link(lambda t: print(t.name)).priority = 2
+                error: BaseException | None = task.error
+                first: Task[str] | None = moonlet.wait_any(tasks, 1)
+                with moonlet.move_on_after(1) as scope:
+                    moonlet.sleep(number)
+                if scope.caught and scope.deadline < moonlet.now() and error and first:
+                    return first.join().encode()
+                with moonlet.nursery() as n:
+                    child(n)
+                future: Future[int] = executor.submit(len, "x")
+                with moonlet.virtual_clock() as clock, moonlet.fail_after(2), moonlet.shield():
+                    clock.advance(moonlet.wait(future) + moonlet.wait(task))
+                outside: Future[float] = moonlet.spawn_threadsafe(double, 1)
+                moonlet.on_error(told)
+                return moonlet.in_thread(bytes, [int(outside.result())])
+
+            def child(n: Nursery) -> None:
+                n.spawn(double, 1).daemon = True
+                n.start(serve, 80)
+                n.cancel("reason")
+        """)
+        self.mypy(path)
+
+    def test_mistakes_with_tasks(self):
+        path = write("task_mistakes.py", """
+            import moonlet
+            moonlet.spawn(len)
+            moonlet.spawn(len, [], key=1)
+            moonlet.current_task().status = "done"
+            moonlet.move_on_after("1")
+            moonlet.wait(3)
+            moonlet.current_task().link(print, on="always")
+            moonlet.in_thread(5)
+            moonlet.every(1, len, 5)
+        """)
+        printed = self.mypy(path, status=1)
+        lines = {int(n) for n in re.findall(r"task_mistakes.py:(\d+): error", printed)}
+        self.assertEqual(lines, {3, 4, 5, 6, 7, 8, 9, 10})
+
     def test_mistakes(self):
         path = write("lua_mistakes.py", """
             from moonlet import LuaTable, collect, get_include, lua
@@ -582,7 +639,8 @@ class ProgramTypes(unittest.TestCase):
         if not os.path.exists(program):
             raise unittest.SkipTest("there is no " + program)
         # It is __getattribute__ that finds attributes.
-        allow = write("allow_program.txt", "moonlet\\.LuaObject\\.__getattr__\n")
+        allow = write("allow_program.txt",
+                      "moonlet\\.LuaObject\\.__getattr__\nmoonlet\\.__dir__\n")
         path = write("stubtest.lua", """
             local py = require "moonlet".python
             py.exec [[
