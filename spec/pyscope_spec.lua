@@ -408,12 +408,14 @@ describe("in Python, a cancel scope", function()
     end)
 
     local wrong = {
-        ["moonlet.move_on_after('x')"] = "TypeError: bad argument #1 to 'move_on_after' (seconds expected, got string)",
+        ["moonlet.move_on_after('x')"] = "TypeError: bad argument #1 to 'move_on_after' (seconds expected, "
+            .. "got string)",
         ["moonlet.move_on_after(-1)"] = "ValueError: bad argument #1 to 'move_on_after' (seconds expected that are not "
             .. "negative, got -1)",
         ["moonlet.fail_after(None)"] = "TypeError: bad argument #1 to 'fail_after' (seconds expected, got nil)",
         ["moonlet.fail_at('x')"] = "TypeError: bad argument 'time' to 'fail_at' (time expected, got string)",
-        ["moonlet.move_on_at([])"] = "TypeError: bad argument 'time' to 'move_on_at' (time expected, got Python object)",
+        ["moonlet.move_on_at([])"] = "TypeError: bad argument 'time' to 'move_on_at' (time expected, "
+            .. "got Python object)",
         ["moonlet.cancel_scope(5)"] = "TypeError: cancel_scope() takes 0 positional arguments but 1 was given",
         ["moonlet.cancel_scope(deadline='x')"] = "TypeError: bad argument 'deadline' to 'cancel_scope' "
             .. "(time expected, got string)",

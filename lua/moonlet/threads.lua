@@ -38,6 +38,9 @@ end
 -- A call has ended. For the threads, which post it.
 local function finished(number)
     local entry = jobs[number]
+    if not entry then
+        return -- it has begun although submit has failed
+    end
     jobs[number] = nil
     hub.unhold()
     release()

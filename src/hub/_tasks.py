@@ -234,8 +234,8 @@ class _Handler:
 
 def on_error(handler, /):
     """From now on calls handler(text, exception, task) with errors that nobody else can be told
-    of, of tasks that nobody joins, or of callbacks; None: they are written to stderr again. Returns
-    the handler that there was."""
+    of, of tasks that nobody joins, or of callbacks; None: they are written to stderr again.
+    Returns the handler that there was."""
     before = _on_error(_Handler(handler) if callable(handler) else handler)
     return before.function if isinstance(before, _Handler) else before
 

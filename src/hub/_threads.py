@@ -146,9 +146,9 @@ def is_ready(future):
 
 
 def wait(future, timeout=None):
-    """Waits until a future of any executor is done: one of concurrent.futures, or what has the same
-    methods add_done_callback and result. Returns its result, or raises its exception; TimeoutError
-    after so many seconds. A cancel tries to cancel the future."""
+    """Waits until a future of any executor is done: one of concurrent.futures, or what has the
+    same methods add_done_callback and result. Returns its result, or raises its exception;
+    TimeoutError after so many seconds. A cancel tries to cancel the future."""
     if isinstance(future, _Task):
         return future.join(timeout)
     if not _wait_done(future, timeout):
@@ -159,18 +159,19 @@ def wait(future, timeout=None):
 # ------------------------------------------------------------------------- the way in for threads
 
 class _Errand:
-    # A call that another thread wants to be made by a task.
+    # A call that another thread wants a task to make, in a copy of that thread's contextvars.
 
-    __slots__ = ("func", "arguments", "future")
+    __slots__ = ("func", "arguments", "future", "context")
 
     def __init__(self, future, func, *arguments):
         self.future = future
         self.func = func
         self.arguments = arguments
+        self.context = _contextvars.copy_context()
 
     def spawn(self):
         if not self.future.cancelled():
-            task = _spawn(self)
+            task = self.context.run(_spawn, self)
             self.future.add_done_callback(lambda future: _cancel_if(future, task))
 
     def __call__(self):
@@ -217,9 +218,9 @@ def _cancel_if(future, task):
 
 
 def spawn_threadsafe(f, /, *args, **kwargs):
-    """For other threads: a task that calls f(*args, **kwargs) in the thread of the scheduler. Returns
-    a concurrent.futures.Future of it: result() blocks the thread that asks, cancel() cancels the
-    task."""
+    """For other threads: a task that calls f(*args, **kwargs) in the thread of the scheduler.
+    Returns a concurrent.futures.Future of it: result() blocks the thread that asks, cancel()
+    cancels the task."""
     if not callable(f):
         raise TypeError("spawn_threadsafe() argument 1 must be callable, not '{}'".format(
             type(f).__name__))
