@@ -318,18 +318,20 @@ describe("moonlet.in_thread", function()
         assert.equal(0, status)
     end)
 
-    it("is ended by Ctrl-C", function()
-        local output, status = support.child [[
-            local moonlet = require "moonlet"
-            local py = moonlet.python
-            py.exec("import os, signal, threading\n"
-                .. "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()")
-            local ok, err = pcall(moonlet.run, moonlet.in_thread, py.import("time").sleep, 1000)
-            print(ok, py.isinstance(err, py.builtins.KeyboardInterrupt))
-        ]]
-        assert.equal("false\ttrue\n", output)
-        assert.equal(0, status)
-    end)
+    if support.lua == support.program then -- others have signal handlers of their own
+        it("is ended by Ctrl-C", function()
+            local output, status = support.child [[
+                local moonlet = require "moonlet"
+                local py = moonlet.python
+                py.exec("import os, signal, threading\n"
+                    .. "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()")
+                local ok, err = pcall(moonlet.run, moonlet.in_thread, py.import("time").sleep, 1000)
+                print(ok, py.isinstance(err, py.builtins.KeyboardInterrupt))
+            ]]
+            assert.equal("false\ttrue\n", output)
+            assert.equal(0, status)
+        end)
+    end
 
     it("asks for a callable of Python", function()
         local text = "bad argument #1 to 'in_thread' (Python callable expected, got %s)"
