@@ -215,12 +215,33 @@ describe("in Python, with moonlet.nursery", function()
                 with moonlet.move_on_after(3) as scope:
                     with moonlet.nursery() as n:
                         n.spawn(moonlet.sleep, 100)
-                assert round(moonlet.now() - start, 6) == 3
+                assert round(moonlet.now() - start, 6) == 3 and scope.caught
                 with moonlet.nursery() as n:
                     n.deadline = moonlet.now() + 2
                     n.spawn(moonlet.sleep, 100)
                 assert round(moonlet.now() - start, 6) == 5
         ]]
+    end)
+
+    it("a deadline around it is missed by its tasks, too", function()
+        assert.equal(
+            "TimeoutError: timed out after 3 seconds",
+            run [[
+            def main():
+                def body():
+                    with moonlet.fail_after(3), moonlet.nursery() as n:
+                        n.spawn(moonlet.sleep, 100)
+                return text_of(body)
+        ]]
+        )
+        assert.equal(
+            "TimeoutError: timed out after 0.001 seconds",
+            support.message(moonlet.run, function()
+                moonlet.fail_after(0.001, moonlet.nursery, function(n)
+                    n:spawn(moonlet.sleep, 100)
+                end)
+            end)
+        )
     end)
 
     it("a cancel from outside reaches all tasks and passes through", function()

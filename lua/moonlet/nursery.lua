@@ -71,6 +71,7 @@ function nursery.close(n, failed, err)
         end
         scope.cancel(n, "the block of the nursery has failed: " .. tostring(err))
     end
+    local has_waited = n.children > 0
     while n.children > 0 do
         if n.children == n.daemons then
             scope.cancel(n, "only daemons are left in the nursery")
@@ -87,6 +88,9 @@ function nursery.close(n, failed, err)
     local absorbed = scope.close(n, failed, err)
     if #n.errors > 0 then
         error(first_exit(n.errors) or group(n), 0)
+    end
+    if has_waited and not failed and n.task.scope.effective then
+        hub.yield(n.task) -- raises what has cancelled the tasks: nobody has been told yet
     end
     return absorbed
 end
