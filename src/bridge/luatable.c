@@ -262,12 +262,21 @@ PyObject *ml_luatable_repr(PyObject *self) {
     return text;
 }
 
+/* An object of the scheduler has one life: what would a copy of a task be? 0, or -1 and a TypeError. */
+static int check_copy(PyObject *self) {
+    if (!ml_has_class(self)) return 0;
+    PyErr_Format(PyExc_TypeError, "cannot copy '%s' object", Py_TYPE(self)->tp_name);
+    return -1;
+}
+
 static PyObject *copy(PyObject *self, PyObject *unused) {
     (void)unused;
+    if (check_copy(self) != 0) return NULL;
     return ml_luatable_copy(self, true);
 }
 
 static PyObject *deep_copy(PyObject *self, PyObject *memo) {
+    if (check_copy(self) != 0) return NULL;
     PyObject *function = ml_source_get(&ml_tables_source, "deepcopy");
     PyObject *args[] = {self, memo};
     PyObject *result = function ? PyObject_Vectorcall(function, args, 2, NULL) : NULL;

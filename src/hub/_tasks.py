@@ -88,6 +88,9 @@ class Task(LuaTable):
 
     @name.setter
     def name(self, value):
+        if not isinstance(value, str):
+            raise TypeError("bad value for 'name' (str expected, got {})".format(
+                type(value).__name__))
         _set(self, "name", value)
 
     @property
