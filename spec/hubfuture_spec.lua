@@ -215,6 +215,32 @@ describe("from other threads", function()
         ]]
     end)
 
+    it("call_soon_threadsafe makes moonlet.pollfd readable, for the loop of a host", function()
+        local ns = define [[
+            import select
+            log = []
+            def readable(fd, seconds):
+                return bool(select.select([fd], [], [], seconds)[0])
+            def outside():
+                threading.Timer(0.02, moonlet.call_soon_threadsafe, (log.append, 1)).start()
+        ]]
+        moonlet.step()
+        local fd = moonlet.pollfd()
+        assert.is_false(ns.readable(fd, 0))
+        ns.outside()
+        assert.is_true(ns.readable(fd, 60))
+        moonlet.step()
+        assert.equal(1, #ns.log)
+        assert.is_false(ns.readable(fd, 0))
+        local task = moonlet.spawn(moonlet.in_thread, ns.time.sleep, 0.01)
+        moonlet.step()
+        while not task.ended do
+            assert.is_true(ns.readable(fd, 60))
+            moonlet.step()
+        end
+        assert.equal("done", task.status)
+    end)
+
     it("spawn_threadsafe runs a task and gives a future of it", function()
         run [[
             def body(*args, **kwargs):

@@ -131,6 +131,14 @@ describe("moonlet.step", function()
     end)
 end)
 
+describe("a program that has called moonlet.step", function()
+    it("ends", function()
+        local output, status = support.child 'print(require "moonlet".step())'
+        assert.equal("false\tnil\n", output)
+        assert.equal(0, status)
+    end)
+end)
+
 describe("moonlet.pollfd", function()
     it("is a file descriptor that can be read when I/O has something to do", function()
         local uv = require "luv"

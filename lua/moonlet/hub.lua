@@ -950,16 +950,25 @@ function hub.step(budget)
     return some and true or false, due
 end
 
---- moonlet.pollfd(): a file descriptor that can be read when step() has something to do because of I/O.
---- Timers do not make it readable: step() tells when the next one is due.
+local watch -- of what other threads post, in luv's loop
+
+--- moonlet.pollfd(): a file descriptor that can be read when step() has something to do because of I/O, or of
+--- another thread. Timers do not make it readable: step() tells when the next one is due.
 function hub.pollfd()
     hub.start()
     hub.luv()
     if fd < 0 then
         misuse("RuntimeError", "luv's loop has no file descriptor on this system")
     end
-    -- What was added since libuv last ran is not yet known to the descriptor (uv_backend_fd).
+    if not watch then
+        watch = uv.new_poll(native.wake_fd())
+        watch:start("r", native.take_posted)
+    end
+    -- What was added since libuv last ran is not yet known to the descriptor (uv_backend_fd), and libuv
+    -- does not run for what does not keep it alive.
+    watch:ref()
     native.run_luv(run_uv)
+    watch:unref()
     return fd
 end
 

@@ -164,7 +164,8 @@ def step(budget_ms=None):
 
 
 def pollfd():
-    """A file descriptor that can be read when step() has something to do because of I/O."""
+    """A file descriptor that can be read when step() has something to do because of I/O, or of
+    another thread."""
     return _pollfd()
 
 

@@ -164,6 +164,12 @@ static int take_posted(lua_State *L) {
     return 0;
 }
 
+/* wake_fd(): the file descriptor that can be read when something is posted. */
+static int wake_fd(lua_State *L) {
+    lua_pushinteger(L, ((const ml_waker *)world(L)->wake_argument)->fd);
+    return 1;
+}
+
 /* set_loop(on): whether what other threads post is left to take_posted. */
 static int set_loop(lua_State *L) {
     ml_world_set_loop(world(L), lua_toboolean(L, 1));
@@ -217,6 +223,7 @@ int ml_native_open(lua_State *L) {
                                          {"wait", wait_function},
                                          {"set_loop", set_loop},
                                          {"take_posted", take_posted},
+                                         {"wake_fd", wake_fd},
                                          {"python", python},
                                          {"exception_of", exception_of},
                                          {NULL, NULL}};

@@ -116,7 +116,7 @@ function moonlet.run(main, ...) end
 ---@return number? due in how many milliseconds the next timer is; nil: there is none
 function moonlet.step(budget) end
 
----A file descriptor that can be read when step() has something to do because of I/O.
+---A file descriptor that can be read when step() has something to do because of I/O, or of another thread.
 ---Errors: where luv is missing.
 ---@return integer
 function moonlet.pollfd() end
