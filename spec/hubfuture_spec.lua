@@ -163,6 +163,21 @@ describe("moonlet.wait", function()
         assert.equal(0, status)
     end)
 
+    it("waits for a moonlet.future, too", function()
+        run [[
+            def main():
+                future = moonlet.Future()
+                moonlet.spawn(future.set_result, b"x")
+                assert moonlet.wait(future) == b"x"
+        ]]
+        moonlet.run(function()
+            local future = moonlet.future()
+            moonlet.spawn(future.set_result, future, 5)
+            assert.equal(5, moonlet.wait(future))
+            assert.matches("^TimeoutError: ", message(moonlet.wait, moonlet.future(), 0.001))
+        end)
+    end)
+
     it("waits for a task, too", function()
         run [[
             def main():

@@ -3,6 +3,7 @@
 local moonlet = require "moonlet"
 local native = require "moonlet.native"
 local hub = require "moonlet.hub"
+local class = require "moonlet.class"
 local task = require "moonlet.task"
 local waitlist = require "moonlet.waitlist"
 
@@ -201,10 +202,12 @@ end
 --- moonlet.wait(future [, timeout]): waits until a future of any executor of Python is done, one of
 --- concurrent.futures or what has the same methods add_done_callback and result. Returns its result, or raises
 --- its exception. TimeoutError: not within `timeout` seconds. A cancel tries to cancel the future, unless others
---- wait for it, too.
+--- wait for it, too. A task is joined, and of a moonlet.future it is the method get that is called.
 function threads.wait(future, timeout)
     if task.is_task(future) then
         return future:join(timeout)
+    elseif class.all.future and class.all.future.meta == getmetatable(future) then
+        return future:get(timeout)
     end
     if not threads.wait_done(future, timeout) then
         threads.timed_out(timeout)

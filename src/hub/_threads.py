@@ -7,6 +7,7 @@ import threading as _threading
 from moonlet import Cancelled as _Cancelled, _idle_thread, _raw
 from moonlet import call_soon_threadsafe as _call_soon
 
+from moonlet._sync import Future as _Future
 from moonlet._tasks import Task as _Task, spawn as _spawn
 
 __all__ = ["in_thread", "set_thread_limit", "spawn_threadsafe", "wait"]
@@ -148,9 +149,12 @@ def is_ready(future):
 def wait(future, timeout=None):
     """Waits until a future of any executor is done: one of concurrent.futures, or what has the
     same methods add_done_callback and result. Returns its result, or raises its exception;
-    TimeoutError after so many seconds. A cancel tries to cancel the future."""
+    TimeoutError after so many seconds. A cancel tries to cancel the future. Tasks are joined, and
+    moonlet.Future is waited for, too."""
     if isinstance(future, _Task):
         return future.join(timeout)
+    if isinstance(future, _Future):
+        return future.get(timeout)
     if not _wait_done(future, timeout):
         _timed_out(timeout)
     return future.result() if is_ready(future) else in_thread(future.result)

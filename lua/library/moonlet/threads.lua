@@ -20,7 +20,7 @@ function moonlet.set_thread_limit(n) end
 
 ---Waits until a future of an executor of Python is done: one of concurrent.futures, or what has the same methods add_done_callback and result. A cancel tries to cancel the future.
 ---Errors: the exception of the future; TimeoutError; a cancel.
----@param future moonlet.PythonObject|moonlet.Task
+---@param future moonlet.PythonObject|moonlet.Future|moonlet.Task
 ---@param timeout? number seconds
 ---@return any ... its result
 function moonlet.wait(future, timeout) end
