@@ -260,9 +260,8 @@ static PyObject *collect(PyObject *module, PyObject *nothing) {
 static PyObject *get_late(PyObject *module, PyObject *name) {
     const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : "";
     if (!text) return NULL;
-    bool is_sequence = strcmp(text, "LuaSequence") == 0;
-    PyObject *value =
-        is_sequence ? ml_source_get(&ml_tables_source, text) : ml_hub_attribute(name);
+    if (strcmp(text, "LuaSequence") != 0) return ml_hub_attribute(module, name);
+    PyObject *value = ml_source_get(&ml_tables_source, text);
     if (value && PyModule_AddObjectRef(module, text, value) != 0) Py_CLEAR(value);
     return value;
 }

@@ -92,12 +92,16 @@ PyObject *ml_hub_find_spec(PyObject *fullname, const char *name) {
     return spec;
 }
 
-PyObject *ml_hub_attribute(PyObject *name) {
+PyObject *ml_hub_attribute(PyObject *moonlet, PyObject *name) {
     const char *text = text_of(name);
     if (!text) return NULL;
     PyObject *module = *text == '_' ? NULL : PyImport_ImportModule("moonlet._scheduler");
     if (!module && PyErr_Occurred()) return NULL;
     PyObject *value = module ? PyObject_GetAttr(module, name) : NULL;
+    if (value && PyDict_Contains(PyModule_GetDict(module), name) == 1 &&
+        PyObject_SetAttr(moonlet, name, value) != 0) {
+        Py_CLEAR(value);
+    }
     Py_XDECREF(module);
     if (!value && (!module || PyErr_ExceptionMatches(PyExc_AttributeError))) {
         PyErr_Clear();

@@ -16,8 +16,9 @@ int ml_native_open(lua_State *L);
 PyObject *ml_hub_find_spec(PyObject *fullname, const char *name);
 
 /* The names that the Python module `moonlet` has of the scheduler: a new reference, or NULL with an
-   exception (AttributeError if there is no such name). */
-PyObject *ml_hub_attribute(PyObject *name);
+   exception (AttributeError if there is no such name). What is the same for all Lua states is added to
+   the module, to be found there from now on. */
+PyObject *ml_hub_attribute(PyObject *moonlet, PyObject *name);
 
 /* All these names: a new list, or NULL with an exception. */
 PyObject *ml_hub_names(void);
