@@ -588,7 +588,7 @@ def supervisor(
     backoff: float = 0,
     max_backoff: float = 30,
     name: str | None = None,
-) -> Task: ...
+) -> Task[None]: ...
 
 # Frame clocks.
 
