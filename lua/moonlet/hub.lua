@@ -40,6 +40,7 @@ local stepper -- the greenlet that has called step
 local step_end = huge
 local boss -- what the one who has called run waits for
 local uv, run_uv, fd -- luv, once it was loaded
+local looking -- a handle that has a reference while luv's loop runs
 local external = 0 -- how much is under way that nobody here sees, as in threads
 local trace -- a function, or nil
 local virtual -- a virtual clock, or nil
@@ -482,6 +483,18 @@ function hub.begin_sleep(seconds)
     return go(entry, begin_wait(entry, seconds, true))
 end
 
+--- Any wait in halves: the first one.
+function hub.begin_half(entry, seconds)
+    left[entry.task.id] = entry
+    return begin_wait(entry, seconds, true)
+end
+
+--- The second one. Returns what end_sleep does, and the entry.
+function hub.end_half(thrown)
+    local entry = left[id()]
+    return hub.end_sleep(thrown), entry
+end
+
 --- Somebody has switched back: nil, or whom else to switch to. `thrown`: or has thrown an error.
 function hub.end_sleep(thrown)
     local address = id()
@@ -615,6 +628,8 @@ function hub.luv()
             fd = -1
         end
         uv.update_time()
+        looking = uv.new_async(function() end)
+        uv.unref(looking)
     end
     return uv
 end
@@ -625,6 +640,14 @@ function hub.flush_luv()
     if uv and native.may_wait() then
         native.run_luv(run_uv)
     end
+end
+
+-- Runs luv's loop, without waiting. It would do nothing at all if no handle had a reference, and what it
+-- has not taken makes its descriptor readable again and again.
+local function run_luv()
+    uv.ref(looking)
+    native.run_luv(run_uv)
+    uv.unref(looking)
 end
 
 --- What counts as something that may yet happen, although nobody here sees it: work in threads.
@@ -661,8 +684,8 @@ end
 -- Looks at what can be known without waiting.
 local function look()
     native.take_posted()
-    if uv or package.loaded.luv then
-        native.run_luv((uv or hub.luv()) and run_uv)
+    if uv or (package.loaded.luv and hub.luv()) then
+        run_luv()
     end
     fire_timers()
     local first = queue:first()
@@ -736,6 +759,9 @@ local function idle()
     end
     if trace then
         trace("idle")
+    end
+    if native.closing() then
+        error("the Lua state is being closed", 0) -- and a task that was to end waits
     end
     hub.waits = hub.waits + 1
     native.wait(uv and fd or -1, timeout)
@@ -857,7 +883,9 @@ local function hub_body()
     while true do
         local ok, err = native.pcall(loop)
         running = hub
-        if not ok and moonlet.python.isinstance(err, moonlet.GreenletExit) then
+        if native.closing() then
+            error(moonlet.GreenletExit(), 0)
+        elseif not ok and moonlet.python.isinstance(err, moonlet.GreenletExit) then
             error(err, 0) -- the Lua state is being closed
         elseif not ok then
             hub.raise_in_main(err) -- Ctrl-C, or a wait that failed
@@ -963,12 +991,10 @@ function hub.pollfd()
     if not watch then
         watch = uv.new_poll(native.wake_fd())
         watch:start("r", native.take_posted)
+        watch:unref()
     end
-    -- What was added since libuv last ran is not yet known to the descriptor (uv_backend_fd), and libuv
-    -- does not run for what does not keep it alive.
-    watch:ref()
-    native.run_luv(run_uv)
-    watch:unref()
+    -- What was added since libuv last ran is not yet known to the descriptor (uv_backend_fd).
+    run_luv()
     return fd
 end
 

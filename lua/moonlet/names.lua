@@ -8,6 +8,7 @@ local home = {
     nursery = { "nursery" },
     aio = { "await", "new_event_loop" },
     threads = { "in_thread", "set_thread_limit", "wait" },
+    poll = { "wait_readable", "wait_writable", "notify_closing" },
     time = { "at", "every", "virtual_clock" },
     channel = { "channel" },
     select = { "select" },
@@ -22,6 +23,9 @@ local home = {
     inspect = { "tasks", "dump", "stats" },
 }
 
+-- Files that are a name of their own: a table of functions.
+local whole = { net = true, fs = true, process = true, signal = true }
+
 local file_of = {}
 for file, names in pairs(home) do
     for _, name in ipairs(names) do
@@ -29,12 +33,19 @@ for file, names in pairs(home) do
     end
 end
 
+for name in pairs(whole) do
+    file_of[name] = name
+end
+
 local function find(moonlet, name)
     local file = file_of[name]
     if not file then
         return nil
     end
-    local value = require("moonlet." .. file)[name]
+    local value = require("moonlet." .. file)
+    if not whole[name] then
+        value = value[name]
+    end
     rawset(moonlet, name, value)
     return value
 end

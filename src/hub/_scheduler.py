@@ -4,6 +4,7 @@ from moonlet._asyncio import *  # noqa: F401,F403
 from moonlet._care import *  # noqa: F401,F403
 from moonlet._data import *  # noqa: F401,F403
 from moonlet._frames import *  # noqa: F401,F403
+from moonlet._poll import *  # noqa: F401,F403
 from moonlet._pool import *  # noqa: F401,F403
 from moonlet._scopes import *  # noqa: F401,F403
 from moonlet._supervisor import *  # noqa: F401,F403

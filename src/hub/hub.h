@@ -86,4 +86,14 @@ void ml_loopstate_register(lua_State *L, ml_world *w);
 void ml_stacks_register(lua_State *L, ml_world *w);
 void ml_tracefile_register(lua_State *L);
 
+/* ------------------------------------------------------------------------------ poll.c */
+
+/* Adds new_poller, poller_arm, poller_remove and poller_take to the table on top. */
+void ml_poll_register(lua_State *L);
+
+/* ----------------------------------------------------------------------------- signals.c */
+
+/* Adds save_signal and restore_signal to the table on top. */
+void ml_signals_register(lua_State *L);
+
 #endif

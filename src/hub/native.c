@@ -7,6 +7,7 @@
 #include "../python/pygreenlet.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
@@ -176,6 +177,20 @@ static int set_loop(lua_State *L) {
     return 0;
 }
 
+/* closing(): whether the Lua state is being closed. */
+static int closing(lua_State *L) {
+    lua_pushboolean(L, world(L)->closing || world(L)->closed);
+    return 1;
+}
+
+/* duplicate(fd): another descriptor for the same, or nil. */
+static int duplicate(lua_State *L) {
+    int fd = fcntl((int)luaL_checkinteger(L, 1), F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) return 0;
+    lua_pushinteger(L, fd);
+    return 1;
+}
+
 /* python(module, name): an attribute of a module of Python. */
 static int python(lua_State *L) {
     ml_world *w = world(L);
@@ -225,6 +240,8 @@ int ml_native_open(lua_State *L) {
                                          {"take_posted", take_posted},
                                          {"wake_fd", wake_fd},
                                          {"python", python},
+                                         {"duplicate", duplicate},
+                                         {"closing", closing},
                                          {"exception_of", exception_of},
                                          {NULL, NULL}};
     if (!w->wake_argument) make_waker(L, w);
@@ -240,5 +257,7 @@ int ml_native_open(lua_State *L) {
     ml_loopstate_register(L, w);
     ml_stacks_register(L, w);
     ml_tracefile_register(L);
+    ml_poll_register(L);
+    ml_signals_register(L);
     return 1;
 }

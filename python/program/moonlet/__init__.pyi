@@ -31,6 +31,7 @@ from typing import (
     overload,
 )
 
+from _typeshed import FileDescriptorLike
 from typing_extensions import Self, disjoint_base
 
 from . import lua as lua
@@ -625,3 +626,8 @@ frame_clock = FrameClock
 
 def next_frame() -> float: ...
 def wait_frames(n: int) -> float: ...
+
+# Waiting for I/O.
+def wait_readable(fd: FileDescriptorLike, timeout: float | None = None) -> bool: ...
+def wait_writable(fd: FileDescriptorLike, timeout: float | None = None) -> bool: ...
+def notify_closing(fd: FileDescriptorLike) -> None: ...
