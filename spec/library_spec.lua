@@ -107,6 +107,12 @@ describe("the definitions for the Lua language server", function()
         assert.same(keys(py), classes["moonlet.python"].members)
     end)
 
+    for _, name in ipairs { "net", "fs", "process", "signal" } do
+        it("have the functions of moonlet." .. name, function()
+            assert.same(keys(moonlet[name]), classes["moonlet." .. name].members)
+        end)
+    end
+
     it("have what the objects of the scheduler have", function()
         for _ in pairs(moonlet) do -- loads all
         end
