@@ -121,6 +121,26 @@ describe("names", function()
         assert.equal("string", type(net.reverse "127.0.0.1"))
     end))
 
+    it("can be addresses of IPv6", task(function()
+        local made, listener = pcall(net.listen, "::1", 0)
+        if not made then
+            return -- there is none
+        end
+        local a <close> = net.connect("::1", listener.port)
+        assert.equal(("[::1]:%d"):format(listener.port), a.peer_address)
+        assert.equal("string", type(net.reverse "::1"))
+        local u, v = net.udp("::1", 0), net.udp("::1", 0)
+        u:send("x", "::1", v.port)
+        assert.equal("x", (v:receive(5)))
+        listener:close()
+    end))
+
+    it("that look like addresses are no addresses", task(function()
+        for _, host in ipairs { "256.1.1.1", "1:2", "face:book" } do
+            is(error_of(net.connect, host, 1), py.import("socket").gaierror)
+        end
+    end))
+
     it("that do not exist are socket.gaierror", task(function()
         is(error_of(net.resolve, "nosuch.invalid"), py.import("socket").gaierror)
         is(error_of(net.connect, "nosuch.invalid", 1), py.builtins.OSError)

@@ -187,10 +187,12 @@ end
 --- net.reverse(address): the name of the host that has an address. Raises socket.gaierror.
 function net.reverse(address)
     oserror.check_path(address, "reverse", 1)
-    if not resolver.family(address) then
+    if not resolver.is_address(address) and not address:find(":", 1, true) then
         hub.misuse("ValueError", ("bad argument #1 to 'reverse' (IP address expected, got '%s')"):format(address))
     end
-    local ok, name = request.call("reverse", address, nil, nil, uv.getnameinfo, { ip = address, port = 0 })
+    local found = resolver.resolve(address, nil, "stream", "reverse")[1]
+    local asked = { ip = found.address, port = 0 }
+    local ok, name = request.call("reverse", address, nil, nil, uv.getnameinfo, asked)
     if not ok then
         oserror.raise(name, address)
     end

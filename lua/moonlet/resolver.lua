@@ -20,22 +20,17 @@ function resolver.check_port(port, name, index)
     return n
 end
 
---- "inet" or "inet6" if the text is an address; nil otherwise.
-function resolver.family(host)
-    if host:find "^%d+%.%d+%.%d+%.%d+$" then
-        return "inet"
-    elseif host:find "^[%x:%.]*:[%x:%.]*%%?[%w_.-]*$" then
-        return "inet6"
-    end
-    return nil
+--- Whether the text is an IPv4 address. (Those of IPv6 have so many forms that the system is asked.)
+function resolver.is_address(host)
+    local a, b, c, d = host:match "^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$"
+    return a ~= nil and math.max(tonumber(a), tonumber(b), tonumber(c), tonumber(d)) < 256
 end
 
 --- The addresses of a host: a list of { address, port, family }, without repetitions. `kind` is "stream" or
 --- "dgram". Raises socket.gaierror. One that is an address is not asked for.
 function resolver.resolve(host, service, kind, what)
-    local family = resolver.family(host)
-    if family and (service == nil or math.type(service) == "integer") then
-        return { { address = host, port = service or 0, family = family } }
+    if resolver.is_address(host) and (service == nil or math.type(service) == "integer") then
+        return { { address = host, port = service or 0, family = "inet" } }
     end
     local ok, list = request.call(what, host, nil, nil, uv.getaddrinfo, host, service and tostring(service) or nil,
         { socktype = kind or "stream" })

@@ -88,7 +88,7 @@ function methods.send(self, data, host, port)
         oserror.check_path(host, "send", 2)
         port = resolver.check_port(port, "send", 3)
         address = host
-        if not resolver.family(host) then
+        if not resolver.is_address(host) then
             address = resolver.resolve(host, port, "dgram", "udp send")[1].address
             core = check(self, "send")
         end
