@@ -226,4 +226,17 @@ describe("a deadlock", function()
             end):join()
         end))
     end)
+
+    it("is raised in a greenlet that nobody has spawned, where the main one has switched to it", function()
+        local output = support.child [[
+            local moonlet = require "moonlet"
+            local channel = moonlet.channel()
+            local g = moonlet.greenlet(function()
+                local ok, err = pcall(channel.receive, channel)
+                return tostring(err)
+            end)
+            print(g:switch())
+        ]]
+        assert.matches("^moonlet.Deadlock: deadlock: nothing can ever run again\n  task %d+ waits: receive", output)
+    end)
 end)

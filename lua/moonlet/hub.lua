@@ -10,12 +10,24 @@
 
 local moonlet = require "moonlet"
 local native = require "moonlet.native"
+local arguments = require "moonlet.arguments"
+local errors = require "moonlet.errors"
+local facing = require "moonlet.facing"
+local loop = require "moonlet.loop"
 local timers = require "moonlet.timers"
 
 local clock, id, resume = native.clock, native.id, native.resume
 local huge, unpack = math.huge, table.unpack
 
 local hub = { used = 0 }
+
+-- What everybody who has the hub needs.
+for _, file in ipairs { arguments, errors, facing } do
+    for name, f in pairs(file) do
+        hub[name] = f
+    end
+end
+hub.luv, hub.flush_luv = loop.luv, loop.flush
 
 -- Between two looks at I/O while something is ready, in seconds.
 local POLL_INTERVAL = 0.0005
@@ -39,12 +51,9 @@ local next_look = 0 -- when the hub wants to look at timers and I/O
 local stepper -- the greenlet that has called step
 local step_end = huge
 local boss -- what the one who has called run waits for
-local uv, run_uv, fd -- luv, once it was loaded
-local looking -- a handle that has a reference while luv's loop runs
 local external = 0 -- how much is under way that nobody here sees, as in threads
 local trace -- a function, or nil
 local virtual -- a virtual clock, or nil
-local on_error
 
 local inside -- what the running task is inside of, see hub.set_inside; or nil
 local asides = setmetatable({}, { __mode = "k" }) -- the same of tasks that are suspended
@@ -62,30 +71,6 @@ hub.now_raw = clock
 --- With a virtual clock it is that clock's.
 function hub.now()
     return now()
-end
-
--- -------------------------------------------------------------------------- Python's way in
-
-local raw_of = setmetatable({}, { __mode = "k" })
-local unbox = native.unbox
-
---- A function for Lua that gives what `f` gives, with values that came from Python as Lua gets them
---- elsewhere; Python calls `f` itself. `facing` is that function where one is there already.
-function hub.facing(f, facing)
-    facing = facing or function(...)
-        return unbox(f(...))
-    end
-    raw_of[facing] = f
-    return facing
-end
-
---- The function called `name` in the file `module`, for Python. Dots in the name lead into tables.
-function hub.find(module, name)
-    local value = require("moonlet." .. module)
-    for part in name:gmatch "[^.]+" do
-        value = value[part]
-    end
-    return raw_of[value] or value
 end
 
 -- --------------------------------------------------------------------------- ready and waiting
@@ -516,90 +501,6 @@ function hub.end_sleep(thrown)
     return nil
 end
 
--- --------------------------------------------------------------------------------- arguments
-
-local function type_name(value)
-    local meta = getmetatable(value)
-    local name = type(meta) == "table" and rawget(meta, "__name")
-    return type(name) == "string" and name or type(value)
-end
-hub.type_name = type_name
-
---- hub.misuse(type, text): raises the error that the scheduler was called in a wrong way, with the place of
---- the caller in Lua; in Python it is an exception of that type: "TypeError", "ValueError", "RuntimeError" or
---- "AttributeError".
-local misuse = native.misuse
-hub.misuse = misuse
-
---- Raises the error of a bad argument of a function called `name`.
-function hub.bad_argument(index, name, expected, value)
-    local got = value == nil and "nil" or type_name(value)
-    misuse("TypeError", ("bad argument #%d to '%s' (%s expected, got %s)"):format(index, name, expected, got))
-end
-
---- Checks that `seconds` is a time to wait: a number that is not negative.
-function hub.check_seconds(seconds, name, index)
-    if type(seconds) ~= "number" then
-        hub.bad_argument(index, name, "seconds", seconds)
-    elseif seconds < 0 or seconds ~= seconds then
-        local text = "bad argument #%d to '%s' (seconds expected that are not negative, got %s)"
-        misuse("ValueError", text:format(index, name, seconds))
-    end
-    return seconds
-end
-
---- Checks that `f` can be called.
-function hub.check_callable(f, name, index)
-    if type(f) == "function" then
-        return
-    end
-    local meta = debug.getmetatable(f)
-    local callable = meta and meta.__call
-    if type(f) == "userdata" and callable and moonlet.python.builtins.callable then
-        callable = moonlet.python.builtins.callable(f)
-    end
-    if not callable then
-        hub.bad_argument(index, name, "function or Python callable", f)
-    end
-end
-
--- --------------------------------------------------------------------------- errors of nobody
-
---- moonlet.on_error(handler): from now on calls handler(text, err, task) with errors that nobody else
---- can be told of: of tasks that nobody joins, of callbacks. nil: they are written to stderr again.
---- Returns the handler that there was.
-function hub.on_error(handler)
-    if handler ~= nil then
-        hub.check_callable(handler, "on_error", 1)
-    end
-    local before = on_error
-    on_error = handler
-    return before
-end
-
---- Tells of an error that nobody else can be told of. Raises none.
-function hub.report(text, err, task)
-    if on_error then
-        local ok, second = native.pcall(on_error, text, err, task)
-        if ok then
-            return
-        end
-        io.stderr:write("moonlet: error in the handler of on_error: ", tostring(second), "\n")
-    end
-    io.stdout:flush()
-    io.stderr:write("moonlet: ", text, ":\n", hub.text_of(err), "\n")
-end
-
---- The text of an error with its traceback, as Python prints it.
-function hub.text_of(err)
-    local python = moonlet.python
-    local ok, text = native.pcall(function()
-        local lines = python.import("traceback").format_exception(native.exception_of(err))
-        return (python.eval("lambda lines: ''.join(lines)")(lines):gsub("\n$", ""))
-    end)
-    return ok and text or tostring(err)
-end
-
 -- -------------------------------------------------------------------------------------- trace
 
 --- For trace.lua: calls f(event, task, detail) for "spawn", "switch", "wait" (detail: the entry), "cancel"
@@ -608,46 +509,6 @@ end
 function hub.set_trace(f)
     trace = f
     hub.trace = f
-end
-
--- --------------------------------------------------------------------------------------- luv
-
---- luv, opened as the scheduler needs it.
-function hub.luv()
-    if not uv then
-        local ok, result = native.pcall(native.open_luv, function(err)
-            hub.report("error in a callback of luv", err)
-        end)
-        if not ok then
-            error("moonlet: luv is needed for this (Debian: lua-luv; LuaRocks: luv): " .. tostring(result), 0)
-        end
-        uv = package.loaded.luv
-        run_uv = uv.run
-        fd = uv.backend_fd()
-        if type(fd) ~= "number" then
-            fd = -1
-        end
-        uv.update_time()
-        looking = uv.new_async(function() end)
-        uv.unref(looking)
-    end
-    return uv
-end
-
---- Lets luv end what was closed. It crashes if the Lua state is closed before (luv_handle_gc frees what the loop
---- still has).
-function hub.flush_luv()
-    if uv and native.may_wait() then
-        native.run_luv(run_uv)
-    end
-end
-
--- Runs luv's loop, without waiting. It would do nothing at all if no handle had a reference, and what it
--- has not taken makes its descriptor readable again and again.
-local function run_luv()
-    uv.ref(looking)
-    native.run_luv(run_uv)
-    uv.unref(looking)
 end
 
 --- What counts as something that may yet happen, although nobody here sees it: work in threads.
@@ -684,9 +545,7 @@ end
 -- Looks at what can be known without waiting.
 local function look()
     native.take_posted()
-    if uv or (package.loaded.luv and hub.luv()) then
-        run_luv()
-    end
+    loop.run()
     fire_timers()
     local first = queue:first()
     next_look = clock() + POLL_INTERVAL
@@ -697,7 +556,7 @@ end
 
 -- Whether something may yet happen, timers aside.
 local function expects()
-    return external > 0 or (uv and uv.loop_alive()) or native.other_threads() > 0
+    return external > 0 or loop.alive() or native.other_threads() > 0
 end
 
 local idle_hooks = {}
@@ -713,20 +572,27 @@ local function settle(stepping)
     end
 end
 
+local main_greenlet
+
+--- Raises an error in who has called run, else in the main greenlet, else in another greenlet that nobody has
+--- spawned and that waits. Where none of them waits here, the main greenlet has switched to one that does.
+function hub.raise_in_main(err)
+    local entry = boss or hub.main_entry()
+    if entry and hub.fail(entry, err) then
+        return
+    end
+    for _, task in pairs(adopted) do
+        if task.entry and hub.fail(task.entry, err) then
+            return
+        end
+    end
+    running = hub
+    main_greenlet:throw(err)
+end
+
 local function nothing_ever()
     local report = require "moonlet.inspect"
-    local err = moonlet.Deadlock(report.deadlock())
-    local entry = boss
-    if entry and entry.outcome == nil then
-        hub.fail(entry, err)
-        return
-    end
-    local main = hub.main_entry()
-    if main then
-        hub.fail(main, err)
-        return
-    end
-    error(err, 0)
+    hub.raise_in_main(moonlet.Deadlock(report.deadlock()))
 end
 
 -- Nothing is ready: waits. False: there is nothing to wait for.
@@ -750,13 +616,7 @@ local function idle()
         nothing_ever()
         return
     end
-    local timeout = first and first - clock() or huge
-    if uv then
-        local ms = uv.loop_alive() and uv.backend_timeout() or -1 -- which is 0 where nothing is alive
-        if ms >= 0 then
-            timeout = math.min(timeout, ms / 1000)
-        end
-    end
+    local timeout = math.min(first and first - clock() or huge, loop.timeout() or huge)
     if trace then
         trace("idle")
     end
@@ -764,7 +624,7 @@ local function idle()
         error("the Lua state is being closed", 0) -- and a task that was to end waits
     end
     hub.waits = hub.waits + 1
-    native.wait(uv and fd or -1, timeout)
+    native.wait(loop.fd(), timeout)
     look()
     since = clock()
 end
@@ -808,12 +668,12 @@ local function came_back(finished, ok, who, ...)
 end
 
 local function dispatch(task)
-    local arguments = task.arguments
+    local given = task.arguments
     running = task
     if trace then
         trace("switch", task)
     end
-    if not arguments then
+    if not given then
         came_back(resume(task.greenlet))
         return
     end
@@ -826,10 +686,10 @@ local function dispatch(task)
     end
     tasks[task.id] = task
     turns = TURN_LIMIT
-    if arguments == true then
+    if given == true then
         came_back(resume(task.greenlet))
     else
-        came_back(resume(task.greenlet, unpack(arguments, 1, arguments.n)))
+        came_back(resume(task.greenlet, unpack(given, 1, given.n)))
     end
 end
 
@@ -844,7 +704,7 @@ local function end_step()
     end
 end
 
-local function loop()
+local function run_tasks()
     while true do
         local task = round[at]
         if task then
@@ -871,17 +731,9 @@ local function loop()
     end
 end
 
---- Raises an error in who has called run, or else in the main greenlet.
-function hub.raise_in_main(err)
-    local entry = boss or hub.main_entry()
-    if not (entry and hub.fail(entry, err)) then
-        hub.report("error in the hub", err)
-    end
-end
-
 local function hub_body()
     while true do
-        local ok, err = native.pcall(loop)
+        local ok, err = native.pcall(run_tasks)
         running = hub
         if native.closing() then
             error(moonlet.GreenletExit(), 0)
@@ -902,6 +754,7 @@ function hub.start()
     while main.parent do
         main = main.parent
     end
+    main_greenlet = main
     hub_greenlet = moonlet.greenlet(hub_body, main)
     hub.greenlet, hub.address = hub_greenlet, native.id_of(hub_greenlet)
     native.set_loop(true)
@@ -944,7 +797,7 @@ function hub.step(budget)
     end
     local here = moonlet.current()
     if stepper or id() == hub.address or tasks[id()] then
-        misuse("RuntimeError", "moonlet.step() cannot be called by a task; it is for the loop of the host")
+        arguments.misuse("RuntimeError", "moonlet.step() cannot be called by a task; it is for the loop of the host")
     end
     local target = hub.start()
     stepper = here
@@ -968,13 +821,11 @@ function hub.step(budget)
         return true, 0
     end
     local due = first and math.max(0, (first - now()) * 1000)
-    if uv then
-        local ms = uv.backend_timeout()
-        if ms >= 0 and uv.loop_alive() then
-            due = math.min(due or huge, ms)
-        end
+    local seconds = loop.timeout()
+    if seconds then
+        due = math.min(due or huge, seconds * 1000)
     end
-    local some = first ~= nil or hub.root.children > hub.root.daemons or (uv and uv.loop_alive()) or external > 0
+    local some = first ~= nil or hub.root.children > hub.root.daemons or loop.alive() or external > 0
     return some and true or false, due
 end
 
@@ -984,9 +835,9 @@ local watch -- of what other threads post, in luv's loop
 --- another thread. Timers do not make it readable: step() tells when the next one is due.
 function hub.pollfd()
     hub.start()
-    hub.luv()
+    local uv, fd = loop.luv(), loop.fd()
     if fd < 0 then
-        misuse("RuntimeError", "luv's loop has no file descriptor on this system")
+        arguments.misuse("RuntimeError", "luv's loop has no file descriptor on this system")
     end
     if not watch then
         watch = uv.new_poll(native.wake_fd())
@@ -994,7 +845,7 @@ function hub.pollfd()
         watch:unref()
     end
     -- What was added since libuv last ran is not yet known to the descriptor (uv_backend_fd).
-    run_luv()
+    loop.run()
     return fd
 end
 
@@ -1007,7 +858,7 @@ hub.skipped = 0
 --- Timers that are set are moved by `shift` seconds.
 function hub.set_virtual(c, shift)
     if c and virtual then
-        misuse("RuntimeError", "there is a virtual clock already")
+        arguments.misuse("RuntimeError", "there is a virtual clock already")
     end
     virtual = c
     next_look = 0
