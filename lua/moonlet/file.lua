@@ -1,6 +1,6 @@
 -- Open files.
 
-local class = require "moonlet.class"
+local closable = require "moonlet.closable"
 local hub = require "moonlet.hub"
 local native = require "moonlet.native"
 local oserror = require "moonlet.oserror"
@@ -16,8 +16,10 @@ local call = request.call
 local CHUNK = 64 * 1024
 
 local methods, properties = {}, {}
-local File = class.define("file", methods, properties)
-for name, method in pairs(reader.methods(File, "file")) do
+local File, check, check_open = closable.define("file", methods, properties, function(core)
+    uv.fs_close(core.fd)
+end)
+for name, method in pairs(reader.methods(File)) do
     methods[name] = method
 end
 
@@ -71,14 +73,9 @@ function file.of_descriptor(fd, name)
     return file.new(fd, name, false, false)
 end
 
-local function check(self, name)
-    if getmetatable(self) ~= File then
-        hub.bad_argument(1, name, "file", self)
-    end
-    local core = self.core
-    if core.closed then
-        error(oserror.closed(tostring(self)), 0)
-    elseif core.reader then
+local function check_usable(self, name)
+    local core = check_open(self, name)
+    if core.reader then
         hub.misuse("RuntimeError", ("another task is reading from %s"):format(tostring(self)))
     end
     return core
@@ -97,7 +94,7 @@ end
 
 --- file:write(data): writes a string, or a list of strings.
 function methods.write(self, data)
-    local core = check(self, "write")
+    local core = check_usable(self, "write")
     if type(data) == "table" then
         for i = 1, #data do
             if type(data[i]) ~= "string" then
@@ -128,7 +125,7 @@ end
 --- file:seek([whence [, offset]]): as in Lua's io: sets the position, relative to "set", "cur" (the default) or
 --- "end", and returns it.
 function methods.seek(self, whence, offset)
-    local core = check(self, "seek")
+    local core = check_usable(self, "seek")
     whence = whence or "cur"
     offset = offset or 0
     if math.type(offset) ~= "integer" then
@@ -187,12 +184,12 @@ end
 
 --- file:stat(): as moonlet.fs.stat.
 function methods.stat(self)
-    return file.stat_table(simple(self, check(self, "stat"), "stat", uv.fs_fstat))
+    return file.stat_table(simple(self, check_usable(self, "stat"), "stat", uv.fs_fstat))
 end
 
 --- file:truncate([size]): cuts it off there; where it is, if there is no size.
 function methods.truncate(self, size)
-    local core = check(self, "truncate")
+    local core = check_usable(self, "truncate")
     if size == nil then
         size = math.max(0, logical(core))
     elseif math.type(size) ~= "integer" or size < 0 then
@@ -206,20 +203,17 @@ end
 
 --- file:sync(): waits until what was written is on the disk.
 function methods.sync(self)
-    simple(self, check(self, "sync"), "sync", uv.fs_fsync)
+    simple(self, check_usable(self, "sync"), "sync", uv.fs_fsync)
 end
 
 --- file:fileno(): the file descriptor.
 function methods.fileno(self)
-    return check(self, "fileno").fd
+    return check_usable(self, "fileno").fd
 end
 
 --- file:close()
 function methods.close(self)
-    if getmetatable(self) ~= File then
-        hub.bad_argument(1, "close", "file", self)
-    end
-    local core = self.core
+    local core = check(self, "close")
     if core.closed then
         return
     end
@@ -234,25 +228,9 @@ function methods.close(self)
     end
 end
 
-function File.__close(self)
-    methods.close(self)
-end
-
-function File.__gc(self)
-    if not self.core.closed then
-        self.core.closed = true
-        uv.fs_close(self.core.fd)
-    end
-end
-
 --- The path it was opened with.
 function properties.path(self)
     return self.core.path
-end
-
---- Whether it was closed.
-function properties.closed(self)
-    return self.core.closed
 end
 
 function File.__tostring(self)

@@ -1,7 +1,6 @@
 -- Listeners: what accepts connections.
 
-local class = require "moonlet.class"
-local hub = require "moonlet.hub"
+local closable = require "moonlet.closable"
 local oserror = require "moonlet.oserror"
 local request = require "moonlet.request"
 local stream = require "moonlet.stream"
@@ -14,7 +13,22 @@ local uv = request.uv
 local LIMIT = 64
 
 local methods, properties = {}, {}
-local Listener = class.define("listener", methods, properties)
+
+-- Closes by `close` what nobody has asked for, and the listener.
+local function close_all(core, close)
+    local handle = core.inbox:pop()
+    while handle ~= nil do
+        if handle then
+            close(handle)
+        end
+        handle = core.inbox:pop()
+    end
+    close(core.handle)
+end
+
+local Listener, check = closable.define("listener", methods, properties, function(core)
+    close_all(core, request.dispose)
+end)
 
 -- Accepts connections while there is room.
 local function make_on_connection(core)
@@ -69,13 +83,6 @@ function listener.new(handle, kind, name, backlog)
     return setmetatable({ core = core }, Listener)
 end
 
-local function check(self, name)
-    if getmetatable(self) ~= Listener then
-        hub.bad_argument(1, name, "listener", self)
-    end
-    return self.core
-end
-
 local function accept(self, core, timeout)
     local handle = core.inbox:take("accept", self, timeout)
     if core.full and not core.closed then
@@ -110,47 +117,10 @@ function methods.close(self)
     end
     core.closed = true
     core.inbox:close(oserror.closed(tostring(self)))
-    request.close(core.handle)
-    local handle = core.inbox:pop()
-    while handle ~= nil do
-        if handle then
-            request.close(handle)
-        end
-        handle = core.inbox:pop()
-    end
+    close_all(core, request.close)
 end
 
---- for stream in listener do: until it is closed.
-function Listener.__call(self)
-    if self.core.closed then
-        return nil
-    end
-    local ok, result = pcall(methods.accept, self)
-    if ok then
-        return result
-    elseif self.core.closed then
-        return nil
-    end
-    error(result, 0)
-end
-
-function Listener.__close(self)
-    methods.close(self)
-end
-
-function Listener.__gc(self)
-    if not self.core.closed then
-        self.core.closed = true
-        local handle = self.core.inbox:pop()
-        while handle ~= nil do
-            if handle then
-                request.dispose(handle)
-            end
-            handle = self.core.inbox:pop()
-        end
-        request.dispose(self.core.handle)
-    end
-end
+closable.iterate(Listener, methods.accept) -- for stream in listener do
 
 --- The address, as "127.0.0.1:80", or the path.
 function properties.address(self)
@@ -167,11 +137,6 @@ end
 function properties.port(self)
     local here = self.core.here
     return type(here) == "table" and here.port or nil
-end
-
---- Whether it was closed.
-function properties.closed(self)
-    return self.core.closed
 end
 
 function Listener.__tostring(self)

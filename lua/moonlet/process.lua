@@ -1,6 +1,7 @@
 -- Other programs: moonlet.process.
 
 local class = require "moonlet.class"
+local closable = require "moonlet.closable"
 local hub = require "moonlet.hub"
 local moonlet = require "moonlet"
 local native = require "moonlet.native"
@@ -18,6 +19,7 @@ local uv = request.uv
 
 local methods, properties = {}, {}
 local Process = class.define("process", methods, properties)
+local check = closable.checker(Process)
 
 -- ---------------------------------------------------------------------------------- options
 
@@ -229,13 +231,6 @@ function process.spawn(file, args, options)
 end
 
 -- --------------------------------------------------------------------------------- processes
-
-local function check(self, name)
-    if getmetatable(self) ~= Process then
-        hub.bad_argument(1, name, "process", self)
-    end
-    return self.core
-end
 
 --- process:wait([timeout]): waits until the program has ended. Returns its exit status, and nil; or, if a signal has
 --- ended it, minus its number, and its name. TimeoutError: not within `timeout` seconds.

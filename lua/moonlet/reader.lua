@@ -7,6 +7,7 @@
 -- `closed`; `reader`: the task that waits for more. Its fill(self, core, want, deadline) waits until
 -- there are more bytes, at least `want` if that is possible, or the end.
 
+local closable = require "moonlet.closable"
 local hub = require "moonlet.hub"
 local oserror = require "moonlet.oserror"
 
@@ -107,17 +108,10 @@ local function fill(self, core, want, timeout, deadline)
     return true
 end
 
---- Returns the functions of a class whose objects are made with `meta`, and called `class_name` in errors.
---- They have the state in their field `core`.
-function reader.methods(meta, class_name)
+--- Returns the functions of a class whose objects are made with `meta`, and have the state in their field `core`.
+function reader.methods(meta)
     local methods = {}
-
-    local function check(self, name)
-        if getmetatable(self) ~= meta then
-            hub.bad_argument(1, name, class_name, self)
-        end
-        return self.core
-    end
+    local check = closable.checker(meta)
 
     --- read([n [, timeout]]): some bytes, at most n; nil at the end.
     function methods.read(self, n, timeout)

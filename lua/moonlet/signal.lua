@@ -1,6 +1,6 @@
 -- Signals of the operating system: moonlet.signal.
 
-local class = require "moonlet.class"
+local closable = require "moonlet.closable"
 local hub = require "moonlet.hub"
 local oserror = require "moonlet.oserror"
 local request = require "moonlet.request"
@@ -9,7 +9,19 @@ local signals = require "moonlet.signals"
 local signal = {}
 
 local methods, properties = {}, {}
-local Listener = class.define("signal listener", methods, properties)
+
+local function release(core)
+    core.closed = true
+    for _, number in ipairs(core.numbers) do
+        signals.unlisten(number, core)
+    end
+end
+
+local Listener, check = closable.define("signal listener", methods, properties, function(core)
+    request.dispose(function()
+        release(core)
+    end)
+end)
 
 --- signal.listen(...): from now on keeps the signals of these names ("SIGTERM"), which no longer do what they do
 --- otherwise, until the listener is closed.
@@ -38,26 +50,12 @@ function signal.listen(...)
     return self
 end
 
-local function check(self, name)
-    if getmetatable(self) ~= Listener then
-        hub.bad_argument(1, name, "signal listener", self)
-    end
-    return self.core
-end
-
 --- listener:wait([timeout]): waits for the next signal and returns its name; nil: none within `timeout` seconds.
 function methods.wait(self, timeout)
     local core = check(self, "wait")
     oserror.check_timeout(timeout, "wait", 1)
     local number = core.inbox:take("signal", self, timeout)
     return number and signals.name(number) or nil
-end
-
-local function release(core)
-    core.closed = true
-    for _, number in ipairs(core.numbers) do
-        signals.unlisten(number, core)
-    end
 end
 
 --- listener:close(): the signals do what they did before. Who waits for one gets Closed.
@@ -69,37 +67,7 @@ function methods.close(self)
     end
 end
 
---- for name in listener do: until it is closed.
-function Listener.__call(self)
-    if self.core.closed then
-        return nil
-    end
-    local ok, result = pcall(methods.wait, self)
-    if ok then
-        return result
-    elseif self.core.closed then
-        return nil
-    end
-    error(result, 0)
-end
-
-function Listener.__close(self)
-    methods.close(self)
-end
-
-function Listener.__gc(self)
-    local core = self.core
-    if not core.closed then
-        request.dispose(function()
-            release(core)
-        end)
-    end
-end
-
---- Whether it was closed.
-function properties.closed(self)
-    return self.core.closed
-end
+closable.iterate(Listener, methods.wait) -- for name in listener do
 
 function Listener.__tostring(self)
     local names = {}

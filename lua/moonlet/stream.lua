@@ -1,6 +1,6 @@
 -- Streams: connections over TCP and Unix sockets, pipes, terminals.
 
-local class = require "moonlet.class"
+local closable = require "moonlet.closable"
 local hub = require "moonlet.hub"
 local oserror = require "moonlet.oserror"
 local reader = require "moonlet.reader"
@@ -14,8 +14,8 @@ local uv, enter, leave = request.uv, request.enter, request.leave
 local LIMIT = 256 * 1024
 
 local methods, properties = {}, {}
-local Stream = class.define("stream", methods, properties)
-for name, method in pairs(reader.methods(Stream, "stream")) do
+local Stream, check, check_open = closable.define("stream", methods, properties)
+for name, method in pairs(reader.methods(Stream)) do
     methods[name] = method
 end
 
@@ -121,17 +121,6 @@ function stream.new(handle, kind, name)
     return setmetatable({ core = core }, Stream)
 end
 
-local function check(self, name)
-    if getmetatable(self) ~= Stream then
-        hub.bad_argument(1, name, "stream", self)
-    end
-    local core = self.core
-    if core.closed then
-        error(oserror.closed(tostring(self)), 0)
-    end
-    return core
-end
-
 -- ---------------------------------------------------------------------------------- writing
 
 local function text_of(data, name)
@@ -158,7 +147,7 @@ end
 --- stream:write(data [, timeout]): writes a string, or a list of strings, and waits until the system has taken
 --- it. When the wait ends before, what is left is written all the same, later.
 function methods.write(self, data, timeout)
-    local core = check(self, "write")
+    local core = check_open(self, "write")
     if type(data) ~= "string" then
         data = text_of(data, "write")
     end
@@ -186,7 +175,7 @@ end
 
 --- stream:shutdown(): no more will be written: the other side reads the end. Reading goes on.
 function methods.shutdown(self)
-    local core = check(self, "shutdown")
+    local core = check_open(self, "shutdown")
     local ok, err = request.call("shutdown", self, nil, nil, uv.shutdown, core.handle)
     if not ok then
         fail(self, core, err, "shut down")
@@ -195,10 +184,7 @@ end
 
 --- stream:close(): closes it, also for those who wait for it.
 function methods.close(self)
-    if getmetatable(self) ~= Stream then
-        hub.bad_argument(1, "close", "stream", self)
-    end
-    local core = self.core
+    local core = check(self, "close")
     if core.closed then
         return
     end
@@ -212,18 +198,6 @@ function methods.close(self)
     request.close(core.handle)
     core.reading = false
     reader.clear(core)
-end
-
-function Stream.__close(self)
-    methods.close(self)
-end
-
-function Stream.__gc(self)
-    local core = self.core
-    if not core.closed then
-        core.closed = true
-        request.dispose(core.handle)
-    end
 end
 
 -- ----------------------------------------------------------------------------- what it is
@@ -253,11 +227,6 @@ function properties.kind(self)
     return self.core.kind
 end
 
---- Whether it was closed on this side.
-function properties.closed(self)
-    return self.core.closed
-end
-
 function Stream.__tostring(self)
     return describe(self.core)
 end
@@ -266,12 +235,12 @@ end
 
 --- The file descriptor; nil if it is closed.
 function methods.fileno(self)
-    local core = check(self, "fileno")
+    local core = check_open(self, "fileno")
     return uv.fileno(core.handle)
 end
 
 local function check_tcp(self, name)
-    local core = check(self, name)
+    local core = check_open(self, name)
     if core.kind ~= "tcp" then
         hub.misuse("ValueError", ("'%s' is for TCP, not for a %s stream"):format(name, core.kind))
     end

@@ -1,6 +1,6 @@
 -- UDP sockets.
 
-local class = require "moonlet.class"
+local closable = require "moonlet.closable"
 local hub = require "moonlet.hub"
 local oserror = require "moonlet.oserror"
 local request = require "moonlet.request"
@@ -15,7 +15,7 @@ local uv = request.uv
 local LIMIT = 256
 
 local methods, properties = {}, {}
-local Udp = class.define("udp socket", methods, properties)
+local Udp, check, check_open = closable.define("udp socket", methods, properties)
 
 local function make_on_datagram(core)
     return function(err, data, address)
@@ -51,24 +51,13 @@ function udp.new(host, port)
     return self
 end
 
-local function check(self, name)
-    if getmetatable(self) ~= Udp then
-        hub.bad_argument(1, name, "udp socket", self)
-    end
-    local core = self.core
-    if core.closed then
-        error(oserror.closed(tostring(self)), 0)
-    end
-    return core
-end
-
 --- udp:connect(host, port): from now on it sends there, and receives only from there.
 function methods.connect(self, host, port)
-    check(self, "connect")
+    check_open(self, "connect")
     oserror.check_path(host, "connect", 1)
     port = resolver.check_port(port, "connect", 2)
     local found = resolver.resolve(host, port, "dgram", "udp connect")[1]
-    local core = check(self, "connect")
+    local core = check_open(self, "connect")
     if core.connected then
         uv.udp_connect(core.handle)
     end
@@ -81,7 +70,7 @@ end
 
 --- udp:send(data [, host, port]): sends a datagram; without a host, to where it is connected.
 function methods.send(self, data, host, port)
-    local core = check(self, "send")
+    local core = check_open(self, "send")
     oserror.check_string(data, "send", 1)
     local address
     if host ~= nil then
@@ -90,7 +79,7 @@ function methods.send(self, data, host, port)
         address = host
         if not resolver.is_address(host) then
             address = resolver.resolve(host, port, "dgram", "udp send")[1].address
-            core = check(self, "send")
+            core = check_open(self, "send")
         end
     elseif not core.connected then
         hub.misuse("ValueError", "bad argument #2 to 'send' (host expected, as the socket is not connected)")
@@ -115,7 +104,7 @@ end
 --- udp:receive([timeout]): waits for the next datagram. Returns its data, and the host and port of who has sent
 --- it. TimeoutError: none within `timeout` seconds; Closed.
 function methods.receive(self, timeout)
-    local core = check(self, "receive")
+    local core = check_open(self, "receive")
     oserror.check_timeout(timeout, "receive", 1)
     if not core.receiving and core.inbox:count() < LIMIT then
         local ok, text = uv.udp_recv_start(core.handle, core.on_datagram)
@@ -135,7 +124,7 @@ end
 
 --- udp:broadcast(on): whether it may send to all of a network.
 function methods.broadcast(self, on)
-    local core = check(self, "broadcast")
+    local core = check_open(self, "broadcast")
     local ok, text = uv.udp_set_broadcast(core.handle, on ~= false)
     if not ok then
         oserror.raise(text, "broadcast")
@@ -144,26 +133,12 @@ end
 
 --- udp:close(): who waits for a datagram gets Closed.
 function methods.close(self)
-    if getmetatable(self) ~= Udp then
-        hub.bad_argument(1, "close", "udp socket", self)
-    end
-    local core = self.core
+    local core = check(self, "close")
     if not core.closed then
         local name = tostring(self)
         core.closed = true
         core.inbox:close(oserror.closed(name))
         request.close(core.handle)
-    end
-end
-
-function Udp.__close(self)
-    methods.close(self)
-end
-
-function Udp.__gc(self)
-    if not self.core.closed then
-        self.core.closed = true
-        request.dispose(self.core.handle)
     end
 end
 
@@ -185,11 +160,6 @@ end
 --- The port it is bound to; nil: none.
 function properties.port(self)
     return (here(self) or {}).port
-end
-
---- Whether it was closed.
-function properties.closed(self)
-    return self.core.closed
 end
 
 function Udp.__tostring(self)

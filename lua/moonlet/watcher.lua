@@ -1,7 +1,6 @@
 -- Watchers of files and directories.
 
-local class = require "moonlet.class"
-local hub = require "moonlet.hub"
+local closable = require "moonlet.closable"
 local oserror = require "moonlet.oserror"
 local request = require "moonlet.request"
 
@@ -10,7 +9,7 @@ local watcher = {}
 local uv = request.uv
 
 local methods, properties = {}, {}
-local Watcher = class.define("watcher", methods, properties)
+local Watcher, check = closable.define("watcher", methods, properties)
 
 --- Watches a path. Raises OSError.
 function watcher.new(path)
@@ -29,13 +28,6 @@ function watcher.new(path)
         oserror.raise(text, nil, path)
     end
     return setmetatable({ core = core }, Watcher)
-end
-
-local function check(self, name)
-    if getmetatable(self) ~= Watcher then
-        hub.bad_argument(1, name, "watcher", self)
-    end
-    return self.core
 end
 
 --- watcher:wait([timeout]): waits for the next change. Returns the name of the file, and "change", or "rename" if it
@@ -60,22 +52,6 @@ function methods.close(self)
         core.inbox:close(oserror.closed(tostring(self)))
         request.close(core.handle)
     end
-end
-
-function Watcher.__close(self)
-    methods.close(self)
-end
-
-function Watcher.__gc(self)
-    if not self.core.closed then
-        self.core.closed = true
-        request.dispose(self.core.handle)
-    end
-end
-
---- Whether it was closed.
-function properties.closed(self)
-    return self.core.closed
 end
 
 function Watcher.__tostring(self)
