@@ -4,9 +4,7 @@
 -- waits with it. So there are never waiting receivers and values at the same time, nor waiting senders
 -- and room. An entry of a waiting task has the `value`, and is `closed` if the channel was meanwhile.
 
-local moonlet = require "moonlet"
 local class = require "moonlet.class"
-local native = require "moonlet.native"
 local hub = require "moonlet.hub"
 local waiting = require "moonlet.waiting"
 local waitlist = require "moonlet.waitlist"
@@ -18,7 +16,6 @@ local Channel = class.define("channel", methods, nil, nil, "Channel")
 
 local self, wait, wake, pass = hub.self, hub.wait, hub.wake, hub.pass
 local remove = waitlist.remove
-local python = moonlet.python
 local count_made = 0
 
 --- moonlet.channel([capacity]): a new channel that holds so many values that were sent and not yet
@@ -267,18 +264,7 @@ end
 methods.try_receive = waiting.facing_try(try_receive)
 
 -- For `for v in ch do`: the next value; nil at the end.
-function Channel.__call(ch)
-    if ch.closed and ch.count == 0 then
-        return nil
-    end
-    local ok, value = native.pcall(receive, ch)
-    if ok then
-        return waiting.item(value)
-    elseif ch.closed and ch.count == 0 and python.isinstance(value, moonlet.Closed) then
-        return nil
-    end
-    error(value, 0)
-end
+Channel.__call = waiting.next_by(receive)
 
 -- ------------------------------------------------------------------------------------- the end
 
@@ -311,52 +297,16 @@ class.all.channel.properties = { capacity = true, closed = true }
 
 -- -------------------------------------------------------------------------------------- select
 
-local receiving = { what = "receive", stamp = "served" }
+local receiving = waiting.taking("receive", "served", "receivers", take)
 
 function receiving.ready(ch)
     return ch.count > 0 or ch.closed or waiting.first(ch.senders) ~= nil
 end
 
-function receiving.take(ch, _, index)
-    local ok, value = take(ch)
-    if not ok then
-        waiting.closed(ch, index)
-    end
-    return value
-end
-
-function receiving.list(ch)
-    return ch.receivers
-end
-
-function receiving.finish(ch, part, index)
-    if part.closed then
-        waiting.closed(ch, index)
-    end
-    return part.value
-end
-
-local sending = { what = "send", stamp = "served_send" }
+local sending = waiting.giving("send", "served_send", "senders", give)
 
 function sending.ready(ch)
     return ch.closed or ch.count < ch.capacity or waiting.first(ch.receivers) ~= nil
-end
-
-function sending.take(ch, case, index)
-    if ch.closed then
-        waiting.closed(ch, index)
-    end
-    give(ch, case.value)
-end
-
-function sending.list(ch)
-    return ch.senders
-end
-
-function sending.finish(ch, part, index)
-    if part.closed then
-        waiting.closed(ch, index)
-    end
 end
 
 waiting.kinds[Channel] = receiving

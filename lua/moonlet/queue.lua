@@ -4,7 +4,6 @@
 -- An item goes straight to who waits for one, else to the store, else its sender waits with it. An entry of
 -- a waiting task has the `item` as `value`, is `closed` if the queue was meanwhile, or has a `failure`.
 
-local moonlet = require "moonlet"
 local class = require "moonlet.class"
 local native = require "moonlet.native"
 local hub = require "moonlet.hub"
@@ -21,7 +20,6 @@ local LifoQueue = class.define("lifo queue", methods, nil, nil, "LifoQueue")
 local PriorityQueue = class.define("priority queue", prioritized, nil, nil, "PriorityQueue")
 
 local wake, pass, pop_entry = hub.wake, hub.pass, waitlist.pop
-local python = moonlet.python
 local count_made = 0
 
 -- ------------------------------------------------------------------------------------- stores
@@ -314,18 +312,7 @@ end
 methods.try_get = waiting.facing_try(try_get)
 
 -- For `for item in q do`: the next item; nil after the shutdown, when none is left.
-local function next_item(q)
-    if q.closed and q.count == 0 then
-        return nil
-    end
-    local ok, item = native.pcall(get, q)
-    if ok then
-        return waiting.item(item)
-    elseif q.closed and q.count == 0 and python.isinstance(item, moonlet.Closed) then
-        return nil
-    end
-    error(item, 0)
-end
+local next_item = waiting.next_by(get)
 
 -- -------------------------------------------------------------------------- done, and the end
 
@@ -414,46 +401,17 @@ end
 
 -- -------------------------------------------------------------------------------------- select
 
-local getting = { what = "get", stamp = "served" }
+local getting = waiting.taking("get", "served", "getters", take)
 
 function getting.ready(q)
     return q.count > 0 or q.closed
 end
 
-function getting.take(q, _, index)
-    local ok, item = take(q)
-    if not ok then
-        waiting.closed(q, index)
-    end
-    return item
-end
-
-function getting.list(q)
-    return q.getters
-end
-
-function getting.finish(q, part, index)
-    if part.closed then
-        waiting.closed(q, index)
-    end
-    return part.value
-end
-
-local putting = { what = "put", stamp = "served_put", finish = end_put }
+local putting = waiting.giving("put", "served_put", "putters", give)
+putting.finish = end_put
 
 function putting.ready(q)
     return q.closed or q.count < q.limit
-end
-
-function putting.take(q, case, index)
-    if q.closed then
-        waiting.closed(q, index)
-    end
-    give(q, case.value, case.priority)
-end
-
-function putting.list(q)
-    return q.putters
 end
 
 for _, meta in ipairs { Queue, LifoQueue, PriorityQueue } do

@@ -103,6 +103,23 @@ function waiting.item(value)
     return value
 end
 
+--- For `for value in object do`, the __call of objects that are `closed` and have a `count` of values: the next
+--- value, by receive(object); nil when it is closed and there is none left.
+function waiting.next_by(receive)
+    return function(object)
+        if object.closed and object.count == 0 then
+            return nil
+        end
+        local ok, value = native.pcall(receive, object)
+        if ok then
+            return waiting.item(value)
+        elseif object.closed and object.count == 0 and moonlet.python.isinstance(value, moonlet.Closed) then
+            return nil
+        end
+        error(value, 0)
+    end
+end
+
 --- For Lua: `f`, a method that gives one value. See hub.facing.
 function waiting.facing(f)
     return hub.facing(f, function(object, timeout)
@@ -132,6 +149,57 @@ end
 --- `finish(object, part, index)` for one that was woken; both return the results, or raise an error. `stamp`
 --- is the name of a field of the object that is select's own.
 waiting.kinds = {}
+
+--- The kind that takes a value from an object: take(object) gives true and the value, or false, which means here
+--- that it is closed. `list` is the name of the field where entries wait.
+function waiting.taking(what, stamp, list, take)
+    local kind = { what = what, stamp = stamp }
+
+    function kind.take(object, _, index)
+        local ok, value = take(object)
+        if not ok then
+            waiting.closed(object, index)
+        end
+        return value
+    end
+
+    function kind.list(object)
+        return object[list]
+    end
+
+    function kind.finish(object, part, index)
+        if part.closed then
+            waiting.closed(object, index)
+        end
+        return part.value
+    end
+
+    return kind
+end
+
+--- The kind that gives a value to an object that is not closed, by give(object, value, priority).
+function waiting.giving(what, stamp, list, give)
+    local kind = { what = what, stamp = stamp }
+
+    function kind.take(object, case, index)
+        if object.closed then
+            waiting.closed(object, index)
+        end
+        give(object, case.value, case.priority)
+    end
+
+    function kind.list(object)
+        return object[list]
+    end
+
+    function kind.finish(object, part, index)
+        if part.closed then
+            waiting.closed(object, index)
+        end
+    end
+
+    return kind
+end
 
 local Case = class.define("case", {}, nil, nil, "Case")
 waiting.Case = Case
