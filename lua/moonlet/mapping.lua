@@ -205,6 +205,20 @@ local function take(s)
     end
 end
 
+--- Cancels the tasks that are the keys of a table, in the order in which they were spawned.
+function mapping.cancel_all(tasks, reason)
+    local list = {}
+    for t in pairs(tasks) do
+        list[#list + 1] = t
+    end
+    table.sort(list, function(a, b)
+        return a.number < b.number
+    end)
+    for _, t in ipairs(list) do
+        t:cancel(reason)
+    end
+end
+
 -- Cancels what is left.
 function close(s)
     if s.closed then
@@ -212,16 +226,7 @@ function close(s)
     end
     s.closed = true
     s.feeder:cancel("nobody takes the results")
-    local list = {}
-    for t in pairs(s.alive) do
-        list[#list + 1] = t
-    end
-    table.sort(list, function(a, b)
-        return a.number < b.number
-    end)
-    for _, t in ipairs(list) do
-        t:cancel("nobody takes the results")
-    end
+    mapping.cancel_all(s.alive, "nobody takes the results")
     waiting.wake_all(s.consumers)
 end
 

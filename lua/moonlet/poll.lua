@@ -141,43 +141,29 @@ local function wait_for(fd, what, events, timeout, wait)
     return wait(entry, timeout)
 end
 
+-- The function called `name` of (fd [, timeout]) that waits for `events` by `wait`.
+local function waiter(name, events, wait)
+    return function(fd, timeout)
+        if math.type(fd) ~= "integer" or fd < 0 or fd > 0x7fffffff then
+            fd = descriptor(fd, name)
+        end
+        if timeout ~= nil then
+            hub.check_seconds(timeout, name, 2)
+        end
+        return wait_for(fd, name, events, timeout, wait)
+    end
+end
+
 --- moonlet.wait_readable(fd [, timeout]): waits until a file descriptor, or a Python object with fileno(), can
 --- be read, or is at its end, or has an error. False: not within `timeout` seconds.
-function poll.wait_readable(fd, timeout)
-    if math.type(fd) ~= "integer" or fd < 0 or fd > 0x7fffffff then
-        fd = descriptor(fd, "wait_readable")
-    end
-    if timeout ~= nil then
-        hub.check_seconds(timeout, "wait_readable", 2)
-    end
-    return wait_for(fd, "wait_readable", READ, timeout, hub.wait)
-end
+poll.wait_readable = waiter("wait_readable", READ, hub.wait)
 
 --- moonlet.wait_writable(fd [, timeout]): the same until it can be written.
-function poll.wait_writable(fd, timeout)
-    if math.type(fd) ~= "integer" or fd < 0 or fd > 0x7fffffff then
-        fd = descriptor(fd, "wait_writable")
-    end
-    if timeout ~= nil then
-        hub.check_seconds(timeout, "wait_writable", 2)
-    end
-    return wait_for(fd, "wait_writable", WRITE, timeout, hub.wait)
-end
+poll.wait_writable = waiter("wait_writable", WRITE, hub.wait)
 
 --- The same in halves for Python, see hub.begin_sleep. The second one raises WouldBlock at the timeout.
-function poll.begin_readable(fd, timeout)
-    if timeout ~= nil then
-        hub.check_seconds(timeout, "wait_readable", 2)
-    end
-    return wait_for(descriptor(fd, "wait_readable"), "wait_readable", READ, timeout, hub.begin_half)
-end
-
-function poll.begin_writable(fd, timeout)
-    if timeout ~= nil then
-        hub.check_seconds(timeout, "wait_writable", 2)
-    end
-    return wait_for(descriptor(fd, "wait_writable"), "wait_writable", WRITE, timeout, hub.begin_half)
-end
+poll.begin_readable = waiter("wait_readable", READ, hub.begin_half)
+poll.begin_writable = waiter("wait_writable", WRITE, hub.begin_half)
 
 function poll.end_half(thrown)
     local target, entry = hub.end_half(thrown)

@@ -182,16 +182,7 @@ end
 --- pool:cancel([reason]): cancels all tasks that are in it.
 function methods.cancel(p, reason)
     waiting.check(p, Pool, "cancel")
-    local list = {}
-    for t in pairs(p.tasks) do
-        list[#list + 1] = t
-    end
-    table.sort(list, function(a, b)
-        return a.number < b.number
-    end)
-    for _, t in ipairs(list) do
-        t:cancel(reason)
-    end
+    mapping.cancel_all(p.tasks, reason)
 end
 
 --- Leaves a block that has used the pool: waits for its tasks; `failed`: cancels them before.
