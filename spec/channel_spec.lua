@@ -3,14 +3,7 @@
 local moonlet = require "moonlet"
 local support = require "spec.support"
 local py = moonlet.python
-local message = support.message
-
---- What f returns as the main task, which must end.
-local function run(f)
-    return function()
-        moonlet.run(f)
-    end
-end
+local message, run = support.message, support.main
 
 --- Spawns a task that calls f(...) and adds what it returns, or its error, to `log`.
 local function logged(log, f, ...)

@@ -5,25 +5,18 @@ local support = require "spec.support"
 local fs = moonlet.fs
 local py = moonlet.python
 local message, error_of = support.message, support.error_of
+local is = support.is
 
 --- Runs f(path of a new directory) in a task.
 local function task(f)
-    return function()
-        return moonlet.run(function()
-            return moonlet.fail_after(20, function()
-                local directory = fs.mkdtemp()
-                local ok, err = pcall(f, directory)
-                fs.rmtree(directory)
-                if not ok then
-                    error(err, 0)
-                end
-            end)
-        end)
-    end
-end
-
-local function is(err, class)
-    assert.is_true(py.isinstance(err, class), tostring(err))
+    return support.task(function()
+        local directory = fs.mkdtemp()
+        local ok, err = pcall(f, directory)
+        fs.rmtree(directory)
+        if not ok then
+            error(err, 0)
+        end
+    end)
 end
 
 describe("a file", function()

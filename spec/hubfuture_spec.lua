@@ -5,21 +5,8 @@ local support = require "spec.support"
 local py = moonlet.python
 local message = support.message
 
-local prelude = [[
-    import concurrent.futures, contextvars, threading, time
-    import moonlet
-    def text_of(f, *args, **kwargs):
-        try:
-            f(*args, **kwargs)
-        except BaseException as e:
-            return type(e).__name__ + ": " + str(e)
-        return "no error"
-]]
-
 local function define(code)
-    local namespace = support.python(prelude)
-    py.exec(code, namespace)
-    return namespace
+    return support.define("import concurrent.futures, contextvars, threading, time", code)
 end
 
 local function run(code, ...)

@@ -7,13 +7,6 @@ local message = support.message
 
 local prelude = [[
     import concurrent.futures, contextvars, threading, time
-    import moonlet
-    def text_of(f, *args, **kwargs):
-        try:
-            f(*args, **kwargs)
-        except BaseException as e:
-            return type(e).__name__ + ": " + str(e)
-        return "no error"
     class Gate:
         """Keeps threads until it is opened; a test that fails does not hang for ever."""
         def __init__(self):
@@ -35,9 +28,7 @@ local prelude = [[
 ]]
 
 local function define(code)
-    local namespace = support.python(prelude)
-    py.exec(code, namespace)
-    return namespace
+    return support.define(prelude, code)
 end
 
 local function run(code, ...)

@@ -5,33 +5,13 @@ local support = require "spec.support"
 local net = moonlet.net
 local py = moonlet.python
 local message, error_of = support.message, support.error_of
-
---- Runs f in a task, with a limit for what never ends.
-local function task(f)
-    return function()
-        return moonlet.run(function()
-            return moonlet.fail_after(20, f)
-        end)
-    end
-end
-
-local function is(err, class)
-    assert.is_true(py.isinstance(err, class), tostring(err))
-end
+local task, is, settle = support.task, support.is, support.settle
 
 --- Two streams that are connected by TCP, and the listener.
 local function pair()
     local listener = net.listen("127.0.0.1", 0)
     local client = net.connect("127.0.0.1", listener.port)
     return client, listener:accept(), listener
-end
-
---- How many tasks wait now, after all others have had their turn.
-local function settle()
-    for _ = 1, 5 do
-        moonlet.sleep(0)
-    end
-    moonlet.sleep(0.001)
 end
 
 describe("a stream", function()

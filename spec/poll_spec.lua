@@ -4,31 +4,15 @@ local moonlet = require "moonlet"
 local support = require "spec.support"
 local py = moonlet.python
 local message, error_of = support.message, support.error_of
+local task, is, settle = support.task, support.is, support.settle
 local wait_readable, wait_writable = moonlet.wait_readable, moonlet.wait_writable
 local os_module = py.import "os"
-
-local function task(f)
-    return function()
-        return moonlet.run(function()
-            return moonlet.fail_after(20, f)
-        end)
-    end
-end
-
-local function is(err, class)
-    assert.is_true(py.isinstance(err, class), tostring(err))
-end
 
 local function pair()
     local a, b = py.import("socket").socketpair()
     a:setblocking(false)
     b:setblocking(false)
     return a, b
-end
-
-local function settle()
-    moonlet.sleep(0)
-    moonlet.sleep(0.001)
 end
 
 describe("wait_readable", function()

@@ -3,13 +3,7 @@
 local moonlet = require "moonlet"
 local support = require "spec.support"
 local py = moonlet.python
-local message = support.message
-
-local function run(f)
-    return function()
-        moonlet.run(f)
-    end
-end
+local message, run = support.message, support.main
 
 --- What f(i) returns is i; a smaller one takes longer.
 local function slowly(i)

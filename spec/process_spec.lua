@@ -5,18 +5,7 @@ local support = require "spec.support"
 local process, net = moonlet.process, moonlet.net
 local py = moonlet.python
 local message, error_of = support.message, support.error_of
-
-local function task(f)
-    return function()
-        return moonlet.run(function()
-            return moonlet.fail_after(30, f)
-        end)
-    end
-end
-
-local function is(err, class)
-    assert.is_true(py.isinstance(err, class), tostring(err))
-end
+local task, is = support.task, support.is
 
 --- Whether there is a process of this number, a zombie included.
 local function exists(pid)

@@ -5,16 +5,6 @@ local support = require "spec.support"
 local py = moonlet.python
 
 local prelude = [[
-    import moonlet
-    def text_of(f, *args, **kwargs):
-        try:
-            f(*args, **kwargs)
-        except BaseException as e:
-            return type(e).__name__ + ": " + str(e)
-        return "no error"
-    def timed(main, *args):
-        with moonlet.virtual_clock():
-            return main(*args)
     def fail(error, after=0):
         moonlet.sleep(after)
         raise error
@@ -22,8 +12,7 @@ local prelude = [[
 
 --- Runs main(...) of these Python statements as the main task, with a virtual clock.
 local function run(code, ...)
-    local namespace = support.python(prelude)
-    py.exec(code, namespace)
+    local namespace = support.define(prelude, code)
     return moonlet.run(namespace.timed, namespace.main, ...)
 end
 
@@ -359,7 +348,7 @@ end)
 
 describe("a nursery of both languages", function()
     it("of Lua has Python tasks, whose exceptions keep their identity", function()
-        local ns = support.python(prelude)
+        local ns = support.define(prelude)
         local err = py.builtins.ValueError "v"
         local group = support.error_of(moonlet.run, function()
             moonlet.nursery(function(n)
@@ -398,7 +387,7 @@ describe("a nursery of both languages", function()
     end)
 
     it("passes a group through both languages as the same object", function()
-        local ns = support.python(prelude)
+        local ns = support.define(prelude)
         py.exec(
             [[
             def inner(log):
@@ -426,7 +415,7 @@ describe("a nursery of both languages", function()
 
     it("of Lua can be used by Python, and the other way round", function()
         local order = {}
-        local ns = support.python(prelude)
+        local ns = support.define(prelude)
         py.exec(
             [[
             def use(n, work):

@@ -2,26 +2,7 @@
 
 local moonlet = require "moonlet"
 local support = require "spec.support"
-local py = moonlet.python
-
---- Runs main(...) of these Python statements as the main task, with a virtual clock.
-local function run(code, ...)
-    local namespace = support.python [[
-        import math
-        import moonlet
-        def text_of(f, *args, **kwargs):
-            try:
-                f(*args, **kwargs)
-            except BaseException as e:
-                return type(e).__name__ + ": " + str(e)
-            return "no error"
-        def timed(main, *args):
-            with moonlet.virtual_clock():
-                return main(*args)
-    ]]
-    py.exec(code, namespace)
-    return moonlet.run(namespace.timed, namespace.main, ...)
-end
+local run = support.run_timed
 
 describe("in Python, with moonlet.move_on_after", function()
     it("leaves the block when the time is over", function()
@@ -75,6 +56,7 @@ describe("in Python, with moonlet.move_on_after", function()
 
     it("has a deadline that can be moved", function()
         run [[
+            import math
             def main():
                 start = moonlet.now()
                 with moonlet.move_on_after(1) as scope:
@@ -312,6 +294,7 @@ end)
 describe("in Python, a cancel scope", function()
     it("can be given a deadline", function()
         run [[
+            import math
             def main():
                 with moonlet.cancel_scope(deadline=moonlet.now() + 1) as scope:
                     moonlet.sleep(2)

@@ -2,23 +2,8 @@
 
 local moonlet = require "moonlet"
 local support = require "spec.support"
+local define = support.define
 local py = moonlet.python
-
---- Python statements that define functions; those may use `moonlet`, and text_of(f, *args), which is the
---- exception of a call as text.
-local function define(code)
-    local namespace = support.python [[
-        import moonlet
-        def text_of(f, *args, **kwargs):
-            try:
-                f(*args, **kwargs)
-            except BaseException as e:
-                return type(e).__name__ + ": " + str(e)
-            return "no error"
-    ]]
-    py.exec(code, namespace)
-    return namespace
-end
 
 describe("in Python, moonlet.spawn", function()
     it("runs a function with its arguments, and join gives what it returns", function()

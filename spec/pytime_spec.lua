@@ -2,25 +2,7 @@
 
 local moonlet = require "moonlet"
 local support = require "spec.support"
-local py = moonlet.python
-
---- Runs main(...) of these Python statements as the main task, with a virtual clock.
-local function run(code, ...)
-    local namespace = support.python [[
-        import moonlet
-        def text_of(f, *args, **kwargs):
-            try:
-                f(*args, **kwargs)
-            except BaseException as e:
-                return type(e).__name__ + ": " + str(e)
-            return "no error"
-        def timed(main, *args):
-            with moonlet.virtual_clock():
-                return main(*args)
-    ]]
-    py.exec(code, namespace)
-    return moonlet.run(namespace.timed, namespace.main, ...)
-end
+local run = support.run_timed
 
 describe("in Python", function()
     it("moonlet.sleep waits so long, or lets others run", function()

@@ -3,14 +3,8 @@
 local moonlet = require "moonlet"
 local support = require "spec.support"
 local py = moonlet.python
-local message = support.message
+local message, run = support.message, support.main
 local closed = "moonlet.Closed: the %s is closed"
-
-local function run(f)
-    return function()
-        moonlet.run(f)
-    end
-end
 
 --- All items that are in a queue, in the order in which it gives them.
 local function drain(queue)

@@ -3,13 +3,7 @@
 local moonlet = require "moonlet"
 local support = require "spec.support"
 local py = moonlet.python
-local message = support.message
-
-local function run(f)
-    return function()
-        moonlet.run(f)
-    end
-end
+local message, run = support.message, support.main
 
 --- moonlet.select's results in a table with `n`.
 local function selected(cases)

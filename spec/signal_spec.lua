@@ -5,18 +5,11 @@ local support = require "spec.support"
 local signal = moonlet.signal
 local py = moonlet.python
 local message, error_of = support.message, support.error_of
+local task = support.task
 local python_signal, os = py.import "signal", py.import "os"
 
 local function kill(name)
     os.kill(os.getpid(), py.attr(python_signal, name))
-end
-
-local function task(f)
-    return function()
-        return moonlet.run(function()
-            return moonlet.fail_after(20, f)
-        end)
-    end
 end
 
 describe("signal.wait", function()

@@ -5,24 +5,7 @@ local support = require "spec.support"
 local net = moonlet.net
 local py = moonlet.python
 local message, error_of = support.message, support.error_of
-
---- Runs f in a task, with a limit for what never ends.
-local function task(f)
-    return function()
-        return moonlet.run(function()
-            return moonlet.fail_after(20, f)
-        end)
-    end
-end
-
-local function is(err, class)
-    assert.is_true(py.isinstance(err, class), tostring(err))
-end
-
-local function settle()
-    moonlet.sleep(0)
-    moonlet.sleep(0.001)
-end
+local task, is, settle = support.task, support.is, support.settle
 
 describe("a Unix socket", function()
     it("connects two tasks", task(function()

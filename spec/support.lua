@@ -27,6 +27,64 @@ function support.python(code)
     return namespace
 end
 
+local helpers = [[
+    import moonlet
+    def text_of(f, *args, **kwargs):
+        try:
+            f(*args, **kwargs)
+        except BaseException as e:
+            return type(e).__name__ + ": " + str(e)
+        return "no error"
+    def timed(f, *args):
+        with moonlet.virtual_clock():
+            return f(*args)
+]]
+
+--- Runs pieces of Python statements in one namespace and returns it. They may use `moonlet`; text_of(f, ...), the
+--- exception of a call as text; and timed(f, ...), which calls f with a virtual clock.
+function support.define(...)
+    local namespace = support.python(helpers)
+    for _, code in ipairs { ... } do
+        py.exec(code, namespace)
+    end
+    return namespace
+end
+
+--- Runs main(...) of these Python statements, see support.define, as the main task with a virtual clock.
+function support.run_timed(code, ...)
+    local namespace = support.define(code)
+    return moonlet.run(namespace.timed, namespace.main, ...)
+end
+
+--- A test that runs f as the main task, which must end.
+function support.main(f)
+    return function()
+        moonlet.run(f)
+    end
+end
+
+--- A test that runs f as the main task, with a limit for what never ends.
+function support.task(f)
+    return support.main(function()
+        moonlet.fail_after(30, f)
+    end)
+end
+
+--- Lets other tasks run until they wait.
+function support.settle()
+    for _ = 1, 5 do
+        moonlet.sleep(0)
+    end
+    moonlet.sleep(0.001)
+end
+
+--- Checks that an error is an exception of this class.
+function support.is(err, class)
+    if not py.isinstance(err, class) then
+        error(("%s was expected, got %s"):format(class.__name__, tostring(err)), 2)
+    end
+end
+
 --- Suspends the current greenlet: gives `...` to its parent.
 function support.pause(...)
     return moonlet.current().parent:switch(...)

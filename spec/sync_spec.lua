@@ -2,13 +2,7 @@
 
 local moonlet = require "moonlet"
 local support = require "spec.support"
-local message = support.message
-
-local function run(f)
-    return function()
-        moonlet.run(f)
-    end
-end
+local message, run = support.message, support.main
 
 --- Spawns tasks that call f(i), and lets them run until they wait.
 local function spawned(n, f)
