@@ -78,6 +78,14 @@ function support.settle()
     moonlet.sleep(0.001)
 end
 
+--- Is inside of something for a turn: room.inside is how many are, room.most how many were at once.
+function support.visit(room)
+    room.inside = (room.inside or 0) + 1
+    room.most = math.max(room.most or 0, room.inside)
+    moonlet.sleep()
+    room.inside = room.inside - 1
+end
+
 --- Checks that an error is an exception of this class.
 function support.is(err, class)
     if not py.isinstance(err, class) then

@@ -249,15 +249,12 @@ end)
 
 describe("moonlet.semaphore", function()
     it("lets so many in", run(function()
-        local semaphore, inside, most = moonlet.semaphore(3), 0, 0
+        local semaphore, room = moonlet.semaphore(3), {}
         moonlet.wait_all(spawned(10, function()
             local _ <close> = semaphore:hold()
-            inside = inside + 1
-            most = math.max(most, inside)
-            moonlet.sleep()
-            inside = inside - 1
+            support.visit(room)
         end))
-        assert.same({ 3, 0, 3 }, { most, inside, semaphore.value })
+        assert.same({ 3, 0, 3 }, { room.most, room.inside, semaphore.value })
     end))
 
     it("is released by anybody, several times at once", run(function()
@@ -314,15 +311,12 @@ end)
 
 describe("moonlet.capacity_limiter", function()
     it("lets so many tasks have a token", run(function()
-        local limiter, inside, most = moonlet.capacity_limiter(2), 0, 0
+        local limiter, room = moonlet.capacity_limiter(2), {}
         moonlet.wait_all(spawned(6, function()
             local _ <close> = limiter:hold()
-            inside = inside + 1
-            most = math.max(most, inside)
-            moonlet.sleep()
-            inside = inside - 1
+            support.visit(room)
         end))
-        assert.same({ 2, 0, 2, 2 }, { most, limiter.borrowed, limiter.available, limiter.total })
+        assert.same({ 2, 0, 2, 2 }, { room.most, limiter.borrowed, limiter.available, limiter.total })
     end))
 
     it("can be made larger and smaller", run(function()

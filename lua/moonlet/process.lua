@@ -11,6 +11,7 @@ local request = require "moonlet.request"
 local scope = require "moonlet.scope"
 local signals = require "moonlet.signals"
 local stream = require "moonlet.stream"
+local waiting = require "moonlet.waiting"
 local waitlist = require "moonlet.waitlist"
 
 local process = {}
@@ -139,11 +140,7 @@ local function make_on_exit(core)
         end
         core.ended = true
         request.close(core.handle)
-        local entry = waitlist.pop(core.waiters)
-        while entry do
-            hub.wake(entry)
-            entry = waitlist.pop(core.waiters)
-        end
+        waiting.wake_all(core.waiters)
     end
 end
 

@@ -5,6 +5,7 @@ local native = require "moonlet.native"
 local hub = require "moonlet.hub"
 local class = require "moonlet.class"
 local task = require "moonlet.task"
+local waiting = require "moonlet.waiting"
 local waitlist = require "moonlet.waitlist"
 
 local builtins = moonlet.python.builtins
@@ -133,11 +134,7 @@ local by_number = {}
 local function resolved(number)
     local watch = by_number[number]
     by_number[number], watched[watch.future] = nil, nil
-    local entry = waitlist.pop(watch.list)
-    while entry do
-        hub.wake(entry)
-        entry = waitlist.pop(watch.list)
-    end
+    waiting.wake_all(watch.list)
 end
 
 local function watch_of(future)

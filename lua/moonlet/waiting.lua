@@ -150,10 +150,20 @@ end
 --- is the name of a field of the object that is select's own.
 waiting.kinds = {}
 
+local function new_kind(what, stamp, list)
+    return {
+        what = what,
+        stamp = stamp,
+        list = function(object)
+            return object[list]
+        end,
+    }
+end
+
 --- The kind that takes a value from an object: take(object) gives true and the value, or false, which means here
 --- that it is closed. `list` is the name of the field where entries wait.
 function waiting.taking(what, stamp, list, take)
-    local kind = { what = what, stamp = stamp }
+    local kind = new_kind(what, stamp, list)
 
     function kind.take(object, _, index)
         local ok, value = take(object)
@@ -161,10 +171,6 @@ function waiting.taking(what, stamp, list, take)
             waiting.closed(object, index)
         end
         return value
-    end
-
-    function kind.list(object)
-        return object[list]
     end
 
     function kind.finish(object, part, index)
@@ -179,17 +185,13 @@ end
 
 --- The kind that gives a value to an object that is not closed, by give(object, value, priority).
 function waiting.giving(what, stamp, list, give)
-    local kind = { what = what, stamp = stamp }
+    local kind = new_kind(what, stamp, list)
 
     function kind.take(object, case, index)
         if object.closed then
             waiting.closed(object, index)
         end
         give(object, case.value, case.priority)
-    end
-
-    function kind.list(object)
-        return object[list]
     end
 
     function kind.finish(object, part, index)
