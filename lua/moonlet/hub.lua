@@ -77,8 +77,8 @@ end
 
 --- Makes `task` run in the next round.
 local function ready(task)
+    later[later_count + 1] = task -- may fail, for want of memory
     later_count = later_count + 1
-    later[later_count] = task
     if task.rank ~= 0 then
         mixed = true
     end
@@ -216,8 +216,8 @@ function hub.wake(entry)
     entry.outcome = true
     local task = entry.task
     task.entry = false
+    later[later_count + 1] = task -- may fail, for want of memory
     later_count = later_count + 1
-    later[later_count] = task
     if task.rank ~= 0 then
         mixed = true
     end
@@ -268,12 +268,14 @@ local function begin_wait(entry, seconds, by_address)
         entry.outcome = "cancel"
         ready(me)
     else
-        me.entry = entry
         if seconds then
             entry.when = now() + seconds
             entry.fire = expire
+            entry.outcome = "failed" -- so that nobody wakes it if there is no memory for the timer
             queue:add(entry)
+            entry.outcome = nil
         end
+        me.entry = entry
     end
     if trace then
         trace("wait", me, entry)
@@ -638,8 +640,11 @@ function hub.set_complete(f)
     complete = f
 end
 
+local in_hand, is_new -- the task that is about to be switched to, and whether to start it
+
 -- What came back to the hub.
 local function came_back(finished, ok, who, ...)
+    in_hand = nil
     local last = running
     if finished then
         local task = tasks[who]
@@ -669,7 +674,7 @@ end
 
 local function dispatch(task)
     local given = task.arguments
-    running = task
+    running, in_hand, is_new = task, task, given ~= false
     if trace then
         trace("switch", task)
     end
@@ -680,7 +685,7 @@ local function dispatch(task)
     task.arguments = false
     if task.effective then
         task.greenlet = false
-        running = hub
+        running, in_hand = hub, nil
         complete(task, false, cancel_error(task))
         return
     end
@@ -731,10 +736,26 @@ local function run_tasks()
     end
 end
 
+-- A switch to `task` has failed, for want of memory: nothing has changed. One that has not started fails.
+local function give_back(task, err)
+    if is_new then
+        tasks[task.id] = nil
+        task.arguments, task.greenlet = false, false
+        complete(task, false, err)
+    else
+        ready(task)
+    end
+end
+
 local function hub_body()
     while true do
         local ok, err = native.pcall(run_tasks)
         running = hub
+        if in_hand then
+            local task = in_hand
+            in_hand = nil
+            native.pcall(give_back, task, err)
+        end
         if native.closing() then
             error(moonlet.GreenletExit(), 0)
         elseif not ok and moonlet.python.isinstance(err, moonlet.GreenletExit) then

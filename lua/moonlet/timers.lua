@@ -38,15 +38,19 @@ end
 
 --- Takes the first timer that is due at `now`, or returns nil.
 function timers:take(now)
-    local slot = heap_take(self.heap, now)
-    if not slot then
-        return nil
+    local heap, items = self.heap, self.items
+    while true do
+        local slot = heap_take(heap, now)
+        if not slot then
+            return nil
+        end
+        local item = items[slot]
+        items[slot] = false
+        if item then -- else there was no memory to add it
+            item.armed = nil
+            return item
+        end
     end
-    local items = self.items
-    local item = items[slot]
-    items[slot] = false
-    item.armed = nil
-    return item
 end
 
 --- How many timers there are.
