@@ -54,10 +54,6 @@ def switch(g, *args, **kwargs):
 one = ValueError("one")
 numbers = array.array("i", [1, 2, 3])
 
-def nap(x):
-    moonlet.sleep(0)
-    return x
-
 def catch(f, *args):
     try:
         return f(*args)
@@ -594,19 +590,8 @@ function cases.scheduling()
     assert(moonlet.spawn(body, 1):join() == 1)
 end
 
-function cases.scheduling_python()
-    assert(moonlet.spawn(ns.nap, 1):join() == 1)
-end
-
 function cases.deadlines()
     assert(not moonlet.move_on_after(0.00001, moonlet.sleep, 1))
-end
-
-function cases.channels()
-    local channel = moonlet.channel()
-    local t = moonlet.spawn(channel.send, channel, "x")
-    assert(channel:receive() == "x")
-    t:join()
 end
 
 local names = {}
