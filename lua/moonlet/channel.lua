@@ -25,7 +25,7 @@ function channel.channel(capacity)
     if capacity ~= math.huge and math.type(capacity) ~= "integer" then
         hub.bad_argument(1, "channel", "integer or math.huge", capacity)
     elseif capacity < 0 then
-        hub.misuse("ValueError", ("bad argument #1 to 'channel' (not negative expected, got %d)"):format(capacity))
+        hub.misuse("ValueError", ("bad argument #1 to 'channel' (0 or more expected, got %d)"):format(capacity))
     end
     count_made = count_made + 1
     return setmetatable({
