@@ -167,6 +167,8 @@ describe("moonlet.channel", function()
         local ch = moonlet.channel()
         assert.equal("bad argument #1 to 'send' (channel expected, got table)", message(ch.send, {}, 1))
         assert.equal("bad argument #1 to 'receive' (channel expected, got nil)", message(ch.receive))
+        assert.equal("bad argument #1 to 'receive' (channel expected, got number)", message(ch.receive, 1))
+        assert.equal("bad argument #1 to 'send' (channel expected, got number)", message(ch.send, 1, 2))
         assert.equal("bad argument #1 to 'close' (channel expected, got number)", message(ch.close, 1))
         assert.equal("bad argument #1 to 'receive' (seconds expected, got string)", message(ch.receive, ch, "x"))
         assert.equal(

@@ -105,7 +105,7 @@ end
 --- ch:send(value [, timeout]): gives the value to who waits for one, or to the buffer; waits if there is
 --- neither. Raises Closed if the channel is closed, also while it waits, and TimeoutError.
 local function send(ch, value, timeout)
-    local receivers = ch and ch.receivers
+    local receivers = type(ch) == "table" and ch.receivers
     if not receivers then
         waiting.check(ch, Channel, "send")
     elseif timeout then
@@ -197,7 +197,7 @@ local function take(ch)
 end
 
 local function receive(ch, timeout)
-    local senders = ch and ch.senders
+    local senders = type(ch) == "table" and ch.senders
     if not senders then
         waiting.check(ch, Channel, "receive")
     elseif timeout then
