@@ -139,7 +139,8 @@ local function check_timeout(timeout)
     if type(timeout) ~= "number" then
         hub.misuse("TypeError", "bad timeout of 'select' (seconds expected, got " .. hub.type_name(timeout) .. ")")
     elseif timeout < 0 or timeout ~= timeout then
-        hub.misuse("ValueError", ("bad timeout of 'select' (seconds expected that are not negative, got %s)"):format(timeout))
+        local text = "bad timeout of 'select' (seconds expected that are not negative, got %s)"
+        hub.misuse("ValueError", text:format(timeout))
     end
 end
 
