@@ -163,10 +163,12 @@ describe("moonlet.channel", function()
         end
         assert.equal("bad argument #1 to 'channel' (integer or math.huge expected, got string)", fails "x")
         assert.equal("bad argument #1 to 'channel' (integer or math.huge expected, got number)", fails(1.5))
-        assert.equal("bad argument #1 to 'channel' (not negative expected, got -1)", fails(-1))
+        assert.equal("bad argument #1 to 'channel' (0 or more expected, got -1)", fails(-1))
         local ch = moonlet.channel()
         assert.equal("bad argument #1 to 'send' (channel expected, got table)", message(ch.send, {}, 1))
         assert.equal("bad argument #1 to 'receive' (channel expected, got nil)", message(ch.receive))
+        assert.equal("bad argument #1 to 'receive' (channel expected, got number)", message(ch.receive, 1))
+        assert.equal("bad argument #1 to 'send' (channel expected, got number)", message(ch.send, 1, 2))
         assert.equal("bad argument #1 to 'close' (channel expected, got number)", message(ch.close, 1))
         assert.equal("bad argument #1 to 'receive' (seconds expected, got string)", message(ch.receive, ch, "x"))
         assert.equal(
@@ -423,7 +425,7 @@ WouldBlock: there is no value in the channel
 TypeError: bad argument #1 to 'receive' (seconds expected, got string)
 ValueError: bad argument #1 to 'receive' (seconds expected that are not negative, got -1)
 TypeError: bad argument #1 to 'channel' (integer or math.huge expected, got string)
-ValueError: bad argument #1 to 'channel' (not negative expected, got -1)
+ValueError: bad argument #1 to 'channel' (0 or more expected, got -1)
 True
 False
 Closed: the channel is closed

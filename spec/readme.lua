@@ -1,9 +1,10 @@
--- Runs every snippet of README.md and of docs/asyncio.md, bridge.md and watching.md:
+-- Runs every snippet of README.md and of the files of docs that are named below:
 --
---     LUA spec/readme.lua [BUILD]
+--     LUA spec/readme.lua [BUILD [FILE...]]
 --
 -- LUA is the program, or a lua5.4 that finds the plugin; BUILD the build directory, where program
--- and library are (default: build). Exits with 1 if a snippet fails.
+-- and library are (default: build); FILEs are those to run instead of all. Exits with 1 if a snippet
+-- fails.
 --
 -- `--> text` in Lua, `#> text` in Python and shell, and `//> text` in C is a line that the snippet
 -- prints; `...` in it stands for anything, and blanks count as one. All of them in their order are
@@ -186,7 +187,11 @@ end
 -- ------------------------------------------------------------------------------------------ main
 
 local failed = 0
-for _, name in ipairs { "README.md", "docs/bridge.md", "docs/asyncio.md", "docs/watching.md" } do
+local names = {
+    "README.md", "docs/bridge.md", "docs/scheduler.md", "docs/channels.md", "docs/io.md", "docs/asyncio.md",
+    "docs/watching.md",
+}
+for _, name in ipairs(arg[2] and table.move(arg, 2, #arg, 1, {}) or names) do
     for _, snippet in ipairs(snippets(name)) do
         local place = ("%s:%d"):format(name, snippet.line)
         if snippet.language ~= "" and not snippet.language:find " venv$" then

@@ -227,8 +227,12 @@ describe("moonlet.select", function()
         assert.equal(text, message(moonlet.select, {}))
         assert.equal(text, message(moonlet.select, { false }))
         assert.equal(
-            "bad argument #1 to 'select' (seconds expected, got string)",
+            "bad timeout of 'select' (seconds expected, got string)",
             message(moonlet.select, { ch, timeout = "x" })
+        )
+        assert.equal(
+            "bad timeout of 'select' (seconds expected that are not negative, got -1)",
+            message(moonlet.select, { ch, timeout = -1 })
         )
         assert.matches("^case: send, channel %d+: 0 of 0 values$", tostring(ch:on_send(1)))
     end))

@@ -301,7 +301,7 @@ describe("moonlet.semaphore", function()
             return message(moonlet.semaphore, ...)
         end
         assert.equal("bad argument #1 to 'semaphore' (integer expected, got string)", fails "x")
-        assert.equal("bad argument #1 to 'semaphore' (not negative expected, got -1)", fails(-1))
+        assert.equal("bad argument #1 to 'semaphore' (0 or more expected, got -1)", fails(-1))
         assert.equal("bad argument #2 to 'semaphore' (at least 2 expected, got 1)", fails(2, 1))
         local s = moonlet.semaphore()
         assert.equal("bad argument #1 to 'release' (at least 1 expected, got 0)", message(s.release, s, 0))

@@ -24,7 +24,7 @@ do
         if math.type(value) ~= "integer" then
             hub.bad_argument(1, "semaphore", "integer", value)
         elseif value < 0 then
-            local text = "bad argument #1 to 'semaphore' (not negative expected, got %d)"
+            local text = "bad argument #1 to 'semaphore' (0 or more expected, got %d)"
             hub.misuse("ValueError", text:format(value))
         elseif max ~= nil and math.type(max) ~= "integer" then
             hub.bad_argument(2, "semaphore", "integer", max)

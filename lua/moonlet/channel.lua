@@ -25,7 +25,7 @@ function channel.channel(capacity)
     if capacity ~= math.huge and math.type(capacity) ~= "integer" then
         hub.bad_argument(1, "channel", "integer or math.huge", capacity)
     elseif capacity < 0 then
-        hub.misuse("ValueError", ("bad argument #1 to 'channel' (not negative expected, got %d)"):format(capacity))
+        hub.misuse("ValueError", ("bad argument #1 to 'channel' (0 or more expected, got %d)"):format(capacity))
     end
     count_made = count_made + 1
     return setmetatable({
@@ -105,7 +105,7 @@ end
 --- ch:send(value [, timeout]): gives the value to who waits for one, or to the buffer; waits if there is
 --- neither. Raises Closed if the channel is closed, also while it waits, and TimeoutError.
 local function send(ch, value, timeout)
-    local receivers = ch and ch.receivers
+    local receivers = type(ch) == "table" and ch.receivers
     if not receivers then
         waiting.check(ch, Channel, "send")
     elseif timeout then
@@ -197,7 +197,7 @@ local function take(ch)
 end
 
 local function receive(ch, timeout)
-    local senders = ch and ch.senders
+    local senders = type(ch) == "table" and ch.senders
     if not senders then
         waiting.check(ch, Channel, "receive")
     elseif timeout then

@@ -135,10 +135,19 @@ local function wait(main, timeout)
     return woken and main.fired
 end
 
+local function check_timeout(timeout)
+    if type(timeout) ~= "number" then
+        hub.misuse("TypeError", "bad timeout of 'select' (seconds expected, got " .. hub.type_name(timeout) .. ")")
+    elseif timeout < 0 or timeout ~= timeout then
+        local text = "bad timeout of 'select' (seconds expected that are not negative, got %s)"
+        hub.misuse("ValueError", text:format(timeout))
+    end
+end
+
 -- The cases are counted from `first`.
 local function run(cases, n, timeout, default, first)
     if timeout ~= nil then
-        hub.check_seconds(timeout, "select", first)
+        check_timeout(timeout)
         timeout = timeout < math.huge and timeout or nil
     end
     if not check(cases, n, first) and not timeout and not default then
