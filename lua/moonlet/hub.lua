@@ -233,9 +233,9 @@ local function expire(entry)
     end
 end
 
---- Ends the wait for `entry` with an error. False: it has ended already.
+--- Ends the wait for `entry` with an error. False: it has ended already, or is about to with the Lua state.
 function hub.fail(entry, err)
-    if entry.outcome ~= nil then
+    if entry.outcome ~= nil or native.closing() then
         return false
     end
     undo(entry)

@@ -138,6 +138,9 @@ local function report_list(numbers)
         local failed = pending[number]
         if failed then
             pending[number] = nil
+            if native.closing() then
+                break -- what ends with the Lua state may fail for that reason
+            end
             hub.report(("error in %s, which nobody has joined"):format(failed.name), failed.error)
         end
     end
@@ -195,6 +198,14 @@ end
 -- What a task has returned, if that is not one value.
 local Results = {}
 
+-- Whether an error is one of those that are not a task's, but the program's: sys.exit and Ctrl-C.
+local function ends_program(err)
+    local builtins = type(err) == "userdata" and moonlet.python.builtins
+    return builtins
+        and (moonlet.python.isinstance(err, builtins.SystemExit)
+            or moonlet.python.isinstance(err, builtins.KeyboardInterrupt))
+end
+
 -- The greenlet of `t` has ended.
 local function complete(t, ok, ...)
     if not ok then
@@ -245,6 +256,10 @@ local function complete(t, ok, ...)
         parent.daemons = parent.daemons - 1
     end
     if t.finished == "failed" and not taken and not joined and not t.seen then
+        if ends_program(t.value) then
+            hub.raise_in_main(t.value)
+            return
+        end
         -- As an exception it has its traceback.
         pending[t.number] = { name = t.name, error = native.exception_of(t.value) }
         t.sentinel = setmetatable({ number = t.number }, Sentinel)

@@ -44,11 +44,23 @@ static int load(lua_State *L) {
     return 1;
 }
 
+/* The same for moonlet.native. Upvalue 1: the world. */
+static int open_native(lua_State *L) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LOADED);
+    if (lua_getfield(L, -1, "native") != LUA_TNIL) return 1;
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushcclosure(L, ml_native_open, 1);
+    lua_call(L, 0, 1);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -4, "native");
+    return 1;
+}
+
 void ml_hub_open(lua_State *L, ml_world *w) {
     ml_catch_open(L, w);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushlightuserdata(L, w);
-    lua_pushcclosure(L, ml_native_open, 1);
+    lua_pushcclosure(L, open_native, 1);
     lua_setfield(L, -2, "moonlet.native");
     for (const ml_file *f = lua_files; f->name; f++) {
         lua_pushfstring(L, "moonlet.%s", f->name);
