@@ -583,11 +583,11 @@ local cases = {
 }
 
 function cases.scheduling()
-    local function body(x)
+    local function nap(x)
         moonlet.sleep(0)
         return x
     end
-    assert(moonlet.spawn(body, 1):join() == 1)
+    assert(moonlet.spawn(nap, 1):join() == 1)
 end
 
 function cases.deadlines()
