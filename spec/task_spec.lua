@@ -309,6 +309,25 @@ describe("an error that nobody joins", function()
         assert.matches("goes on", output)
     end)
 
+    it("is the program's if it is SystemExit or KeyboardInterrupt", function()
+        for _, name in ipairs { "SystemExit", "KeyboardInterrupt" } do
+            local body = py.eval("lambda E: (_ for _ in ()).throw(E)")
+            local err = support.error_of(run, function()
+                spawn(body, py.builtins[name])
+                sleep(1000)
+            end)
+            assert.is_true(py.isinstance(err, py.builtins[name]), name)
+        end
+        local _, status = support.child [[
+            local moonlet = require "moonlet"
+            moonlet.run(function()
+                moonlet.spawn(moonlet.python.import("sys").exit, 7)
+                moonlet.sleep(1000)
+            end)
+        ]]
+        assert.equal(support.lua == "lua5.4" and 1 or 7, status)
+    end)
+
     it("of the handler is written, too", function()
         local output = support.child [[
             local moonlet = require "moonlet"
