@@ -282,3 +282,28 @@ no Lua state runs in this thread
         assert.equal(0, status)
     end)
 end)
+
+describe("stock lua5.4", function()
+    it("ends what the scheduler waits for on Ctrl-C", function()
+        local code = [[
+            local moonlet = require "moonlet"
+            moonlet.python.exec [=[
+import signal, threading, time
+def interrupt(thread):
+    time.sleep(0.05)
+    signal.pthread_kill(thread, signal.SIGINT)
+threading.Thread(target=interrupt, args=(threading.get_ident(),)).start()
+]=]
+            moonlet.spawn(function()
+                local _ <close> = setmetatable({}, { __close = function() print "closed" end })
+                moonlet.sleep(1000)
+            end)
+        ]]
+        for _, wait in ipairs { "moonlet.sleep(1000)", "moonlet.run(moonlet.sleep, 1000)" } do
+            local output, status = support.child(code .. wait)
+            assert.matches("interrupted!", output)
+            assert.matches("closed", output)
+            assert.equal(1, status)
+        end
+    end)
+end)

@@ -626,7 +626,9 @@ local function idle()
         error("the Lua state is being closed", 0) -- and a task that was to end waits
     end
     hub.waits = hub.waits + 1
-    native.wait(loop.fd(), timeout)
+    if native.wait(loop.fd(), timeout) then
+        hub.raise_in_main "interrupted!" -- or what the host's hook raises there
+    end
     look()
     since = clock()
 end

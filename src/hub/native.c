@@ -4,6 +4,7 @@
 #include "hub.h"
 
 #include "../lua/lgreenlet.h"
+#include "../lua/reach.h"
 #include "../python/pygreenlet.h"
 
 #include <errno.h>
@@ -129,7 +130,8 @@ static int wait_unlocked(struct pollfd *fds, nfds_t count, const struct timespec
 }
 
 /* wait(fd, seconds): waits until the file descriptor `fd` (-1: none) can be read, something is posted,
-   a signal comes, or so much time has passed (math.huge: forever). */
+   a signal comes, or so much time has passed (math.huge: forever). Returns whether the host wants the
+   main Lua thread to stop, as lua5.4 does on Ctrl-C. */
 static int wait_function(lua_State *L) {
     ml_world *w = world(L);
     struct pollfd fds[2] = {{.events = POLLIN}, {.events = POLLIN}};
@@ -140,12 +142,15 @@ static int wait_function(lua_State *L) {
     bool forever = !(seconds < 1e9);
     struct timespec timeout = {.tv_sec = forever ? 0 : (time_t)seconds};
     timeout.tv_nsec = forever ? 0 : (long)((seconds - (lua_Number)timeout.tv_sec) * 1e9);
+    int result = 0;
     ml_activation a;
     ml_lua_leave(&a, L, w);
-    int result = wait_unlocked(fds, fds[1].fd < 0 ? 1 : 2, forever ? NULL : &timeout);
+    if (!ml_reach_is_stopped(w->main))
+        result = wait_unlocked(fds, fds[1].fd < 0 ? 1 : 2, forever ? NULL : &timeout);
     ml_lua_return(&a);
     if (result < 0) return ml_error_raise(L, w);
-    return 0;
+    lua_pushboolean(L, ml_reach_is_stopped(w->main));
+    return 1;
 }
 
 /* take_posted(): does what other threads have left to the loop; before, they are told to wake it

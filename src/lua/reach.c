@@ -190,6 +190,13 @@ static void follow(ml_reach *r, path *p, lua_State *L) {
 unsigned ml_reach_count(void) { return count; }
 void ml_reach_pass(lua_Hook hook) { passed = hook; }
 
+bool ml_reach_is_stopped(lua_State *L) {
+    lua_Hook hook = lua_gethook(L);
+    if (!hook || hook == reached || hook == passed) return false;
+    int all = LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT;
+    return lua_gethookmask(L) == all && lua_gethookcount(L) == 1;
+}
+
 void ml_reach_round(ml_world *w) {
     ml_reach *r = w->reach;
     const ml_greenlet *g = ml_this_thread_or_null() ? ml_current() : NULL;

@@ -39,6 +39,10 @@ void ml_reach_round(ml_world *w);
 /* How often code was reached, by the calling thread or others. For signal handlers, too. */
 unsigned ml_reach_count(void);
 
+/* Whether the host has asked `L` to stop: its signal handler has set a hook for every step, as that of
+   lua.c does on Ctrl-C. */
+bool ml_reach_is_stopped(lua_State *L);
+
 /* A hook that runs no Lua code: one that waits for ours to be called is no obstacle. */
 void ml_reach_pass(lua_Hook hook);
 
