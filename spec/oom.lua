@@ -582,16 +582,19 @@ local cases = {
     end,
 }
 
-function cases.scheduling()
-    local function nap(x)
-        moonlet.sleep(0)
-        return x
+-- Where every switch takes memory and there is none for good, the hub can only try again and again.
+if not os.getenv "MOONLET_HOSTILE" then
+    function cases.scheduling()
+        local function nap(x)
+            moonlet.sleep(0)
+            return x
+        end
+        assert(moonlet.spawn(nap, 1):join() == 1)
     end
-    assert(moonlet.spawn(nap, 1):join() == 1)
-end
 
-function cases.deadlines()
-    assert(not moonlet.move_on_after(0.00001, moonlet.sleep, 1))
+    function cases.deadlines()
+        assert(not moonlet.move_on_after(0.00001, moonlet.sleep, 1))
+    end
 end
 
 local names = {}
