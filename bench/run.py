@@ -223,14 +223,14 @@ def text(values, digits):
 
 
 def measure(rows, commands, quick):
-    print(f"{'':18}{'ours':>8}{'':15}{'peer':>8}{'':15}{'ratio':>8}{'':15}bar")
+    print(f"{'':23}{"ours":>8}{'':15}{'peer':>8}{'':15}{'ratio':>8}{'':15}bar")
     results = []
     for row in rows:
         pairs = samples(row, commands, quick)
         ours, peer = (spread(side) for side in zip(*pairs))
         ratio = spread([a / b for a, b in pairs])
         bar = "" if not row.bar else f"{row.bar} {'ok' if ratio[0] <= row.bar else 'over'}"
-        print(f"{row.name:18}{text(ours, 1 if ours[0] < 100 else 0)}"
+        print(f"{row.name:23}{text(ours, 1 if ours[0] < 100 else 0)}"
               f"{text(peer, 1 if peer[0] < 100 else 0)}{text(ratio, 3)}"
               f"{bar:10}{row.unit:3} {row.what}", flush=True)
         results.append({"name": row.name, "what": row.what, "unit": row.unit, "ours": ours[0],
@@ -254,12 +254,12 @@ def instructions(command, environment, operation, n=20_000):
 
 
 def count(rows, commands):
-    print(f"{'instructions':18}{'ours':>8}{'peer':>8}{'ratio':>8}")
+    print(f"{'instructions':23}{'ours':>8}{'peer':>8}{'ratio':>8}")
     results = []
     for row in rows:
         ours, peer = (instructions(commands[program], row.environment, operation)
                       for program, operation in (row.ours, row.peer))
-        print(f"{row.name:18}{ours:8,.0f}{peer:8,.0f}{ours / peer:8.2f}  {row.what}", flush=True)
+        print(f"{row.name:23}{ours:8,.0f}{peer:8,.0f}{ours / peer:8.2f}  {row.what}", flush=True)
         results.append({"name": row.name, "what": row.what, "ours": ours, "peer": peer})
     return results
 
@@ -331,7 +331,7 @@ def main():
     if not rows:
         parser.error(f"no such rows: {' '.join(options.what)}; see --list")
     if options.list:
-        print(*(f"{row.name:18}{row.what}" for row in rows), sep="\n")
+        print(*(f"{row.name:23}{row.what}" for row in rows), sep="\n")
         return 0
     if not options.lupa:
         if options.what and any(row in BRIDGE_ROWS for row in rows):
