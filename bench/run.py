@@ -223,7 +223,7 @@ def text(values, digits):
 
 
 def measure(rows, commands, quick):
-    print(f"{'':23}{"ours":>8}{'':15}{'peer':>8}{'':15}{'ratio':>8}{'':15}bar")
+    print(f"{'':23}{'ours':>8}{'':15}{'peer':>8}{'':15}{'ratio':>8}{'':15}bar")
     results = []
     for row in rows:
         pairs = samples(row, commands, quick)
