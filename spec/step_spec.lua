@@ -178,6 +178,8 @@ describe("moonlet.at", function()
         assert.is_true(math.abs(when - 2) < 1e-6)
         assert.equal("bad argument #1 to 'at' (time expected, got string)",
             support.message(function() moonlet.at("now", print) end))
+        assert.equal("bad argument #1 to 'at' (time expected, got nan)",
+            support.message(function() moonlet.at(0 / 0, print) end))
     end)
 end)
 

@@ -35,6 +35,15 @@ function arguments.check_seconds(seconds, name, index)
     return seconds
 end
 
+--- Checks that `when` is a time of moonlet.now(): a number.
+function arguments.check_time(when, name, index)
+    if type(when) ~= "number" then
+        arguments.bad_argument(index, name, "time", when)
+    elseif when ~= when then
+        misuse("ValueError", ("bad argument #%d to '%s' (time expected, got nan)"):format(index, name))
+    end
+end
+
 --- Checks that `f` can be called.
 function arguments.check_callable(f, name, index)
     if type(f) == "function" then

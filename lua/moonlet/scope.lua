@@ -213,9 +213,7 @@ end
 
 --- moonlet.move_on_at(time, f, ...): the same until a time of moonlet.now().
 function scope.move_on_at(time, f, ...)
-    if type(time) ~= "number" then
-        hub.bad_argument(1, "move_on_at", "time", time)
-    end
+    hub.check_time(time, "move_on_at", 1)
     hub.check_callable(f, "move_on_at", 2)
     return run(scope.open(time, false, "move_on_at"), f, ...)
 end
@@ -243,9 +241,7 @@ end
 
 --- moonlet.fail_at(time, f, ...): the same until a time of moonlet.now().
 function scope.fail_at(time, f, ...)
-    if type(time) ~= "number" then
-        hub.bad_argument(1, "fail_at", "time", time)
-    end
+    hub.check_time(time, "fail_at", 1)
     hub.check_callable(f, "fail_at", 2)
     return or_fail("timed out", run(scope.open(time, false, "fail_at"), f, ...))
 end
@@ -285,7 +281,7 @@ for _, name in ipairs { "cancelled", "caught" } do
 end
 
 function setters.deadline(s, value)
-    if type(value) ~= "number" then
+    if type(value) ~= "number" or value ~= value then
         hub.misuse("TypeError", ("bad value for 'deadline' (time expected, got %s)"):format(hub.type_name(value)))
     end
     set_deadline(s, value)

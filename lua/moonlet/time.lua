@@ -9,9 +9,7 @@ local time = {}
 
 --- moonlet.at(time, f, ...): a task that calls f(...) at a time of moonlet.now().
 function time.at(when, f, ...)
-    if type(when) ~= "number" then
-        hub.bad_argument(1, "at", "time", when)
-    end
+    hub.check_time(when, "at", 1)
     hub.check_callable(f, "at", 2)
     return task.spawn_later(math.max(0, when - hub.now()), f, ...)
 end
