@@ -37,6 +37,7 @@ local TURN_LIMIT = 128
 -- ------------------------------------------------------------------------------------- state
 
 local hub_greenlet
+local start -- makes it
 local running = { name = "nobody", used = 0 } -- the task that runs
 local since = clock() -- when it was switched to
 local tasks = {} -- those that were started: by the address of their greenlets
@@ -151,7 +152,8 @@ local function choose(me, by_address)
         if inside then
             leave(me)
         end
-        return by_address and hub.address or hub_greenlet
+        local g = hub_greenlet or start()
+        return by_address and hub.address or g
     end
     round[at] = nil
     at = at + 1
@@ -642,6 +644,7 @@ function hub.set_complete(f)
     complete = f
 end
 
+local generation = 0 -- how many hubs there were
 local in_hand, is_new -- the task that is about to be switched to, and whether to start it
 
 -- What came back to the hub.
@@ -693,6 +696,9 @@ local function dispatch(task)
     end
     tasks[task.id] = task
     turns = TURN_LIMIT
+    if generation > 1 then
+        task.greenlet.parent = hub_greenlet -- perhaps it was spawned before
+    end
     if given == true then
         came_back(resume(task.greenlet))
     else
@@ -749,7 +755,7 @@ local function give_back(task, err)
     end
 end
 
-local function hub_body()
+local function serve()
     while true do
         local ok, err = native.pcall(run_tasks)
         running = hub
@@ -768,21 +774,33 @@ local function hub_body()
     end
 end
 
+-- Ends only with the Lua state, or if there is no memory to tell anybody of an error: that is raised in the main
+-- greenlet then, and who next needs the hub makes another.
+local function hub_body()
+    local _, err = native.pcall(serve)
+    hub_greenlet, hub.greenlet, hub.address = nil, nil, nil
+    error(err, 0)
+end
+
 --- The hub's greenlet, made when it is first needed.
 function hub.start()
     if hub_greenlet then
         return hub_greenlet
     end
-    local main = moonlet.current()
-    while main.parent do
-        main = main.parent
+    main_greenlet = moonlet.current()
+    while main_greenlet.parent do
+        main_greenlet = main_greenlet.parent
     end
-    main_greenlet = main
-    hub_greenlet = moonlet.greenlet(hub_body, main)
-    hub.greenlet, hub.address = hub_greenlet, native.id_of(hub_greenlet)
+    local g = moonlet.greenlet(hub_body, main_greenlet)
+    for _, task in pairs(tasks) do
+        task.greenlet.parent = g
+    end
+    hub_greenlet, hub.greenlet, hub.address = g, g, native.id_of(g)
+    generation = generation + 1
     native.set_loop(true)
     return hub_greenlet
 end
+start = hub.start
 
 -- ---------------------------------------------------------------------------- run and step
 
