@@ -79,8 +79,7 @@ describe("standard streams", function()
 
     for name, shell in pairs {
         pipes = "printf 'a\\nb' | %s | cat",
-        files = "printf 'a\\nb' > /tmp/moonlet-in && %s < /tmp/moonlet-in > /tmp/moonlet-out; cat /tmp/moonlet-out; "
-            .. "rm /tmp/moonlet-in /tmp/moonlet-out",
+        files = "d=$(mktemp -d) && printf 'a\\nb' > $d/in && %s < $d/in > $d/out; cat $d/out; rm -r $d",
     } do
         it("can be " .. name, function()
             local script = support.file(code)
