@@ -2,14 +2,16 @@
    Callee-saved: x19-x30, the low halves of v8-v15, and FPCR, which holds the rounding mode.
 
    A suspended stack, from its stack pointer upwards:
-       +0   x19 ... x28     +80  x29, x30     +96  d8 ... d15     +160 FPCR     (176 bytes) */
+       +0   x19 ... x28     +80  x29, x30     +96  d8 ... d15     +160 FPCR
+       +168 arg     +176 resume     (192 bytes) */
 
         .text
 
-/* Pushes the callee-saved state and stores the stack pointer in the first argument. */
-        .macro  suspend
-        sub     sp, sp, #176
-        .cfi_adjust_cfa_offset 176
+/* Pushes the callee-saved state and how to go on, and stores the stack pointer in the first
+   argument. */
+        .macro  suspend resume, arg
+        sub     sp, sp, #192
+        .cfi_adjust_cfa_offset 192
         stp     x19, x20, [sp, #0]
         .cfi_rel_offset x19, 0
         .cfi_rel_offset x20, 8
@@ -33,12 +35,13 @@
         stp     d12, d13, [sp, #128]
         stp     d14, d15, [sp, #144]
         mrs     x9, fpcr
-        str     x9, [sp, #160]
+        stp     x9, \arg, [sp, #160]
+        str     \resume, [sp, #176]
         mov     x10, sp
         str     x10, [x0]
         .endm
 
-/* void ml_arch_switch(void **save, void *load) */
+/* intptr_t ml_arch_switch(void **save, void *load, intptr_t (*resume)(void *), void *arg) */
         .globl  ml_arch_switch
         .hidden ml_arch_switch
         .type   ml_arch_switch, %function
@@ -46,13 +49,17 @@
 ml_arch_switch:
         .cfi_startproc
         hint    #34                     /* bti c */
-        suspend
+        suspend x2, x3
         mov     sp, x1
 
-        /* The other stack has the same layout, so the CFI above holds for it too. */
-        ldr     x9, [sp, #160]
-        msr     fpcr, x9
-        ldp     d8, d9, [sp, #96]
+        /* The other stack has the same layout, so the CFI above holds for it too. Setting FPCR is
+           slow, and it nearly always is the same already. */
+        ldp     x10, x0, [sp, #160]
+        ldr     x16, [sp, #176]
+        cmp     x9, x10
+        b.eq    1f
+        msr     fpcr, x10
+1:      ldp     d8, d9, [sp, #96]
         ldp     d10, d11, [sp, #112]
         ldp     d12, d13, [sp, #128]
         ldp     d14, d15, [sp, #144]
@@ -74,13 +81,14 @@ ml_arch_switch:
         .cfi_restore x28
         .cfi_restore x29
         .cfi_restore x30
-        add     sp, sp, #176
-        .cfi_adjust_cfa_offset -176
-        ret
+        add     sp, sp, #192
+        .cfi_adjust_cfa_offset -192
+        br      x16                     /* the register that bti c may be reached by */
         .cfi_endproc
         .size   ml_arch_switch, .-ml_arch_switch
 
-/* void ml_arch_start(void **save, void *base, void (*entry)(void *), void *arg) */
+/* intptr_t ml_arch_start(void **save, void *base, void (*entry)(void *), void *entry_arg,
+                          intptr_t (*resume)(void *), void *arg) */
         .globl  ml_arch_start
         .hidden ml_arch_start
         .type   ml_arch_start, %function
@@ -88,7 +96,7 @@ ml_arch_switch:
 ml_arch_start:
         .cfi_startproc
         hint    #34
-        suspend
+        suspend x4, x5
         /* The outermost frame of the new stack: no caller, so unwinders stop here. */
         mov     sp, x1
         .cfi_def_cfa sp, 16

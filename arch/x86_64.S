@@ -2,13 +2,14 @@
    Callee-saved: rbx, rbp, r12-r15, the control bits of mxcsr, the x87 control word.
 
    A suspended stack, from its stack pointer upwards:
-       +0  mxcsr   +4  x87 control word
-       +8  r15  +16 r14  +24 r13  +32 r12  +40 rbx  +48 rbp  +56 return address */
+       +0  mxcsr   +4  x87 control word   +8 arg  +16 resume
+       +24 r15  +32 r14  +40 r13  +48 r12  +56 rbx  +64 rbp  +72 return address */
 
         .text
 
-/* Pushes the callee-saved state and stores the stack pointer in the first argument. */
-        .macro  suspend
+/* Pushes the callee-saved state and how to go on, and stores the stack pointer in the first
+   argument. */
+        .macro  suspend resume, arg
         pushq   %rbp
         .cfi_adjust_cfa_offset 8
         .cfi_rel_offset rbp, 0
@@ -27,6 +28,10 @@
         pushq   %r15
         .cfi_adjust_cfa_offset 8
         .cfi_rel_offset r15, 0
+        pushq   \resume
+        .cfi_adjust_cfa_offset 8
+        pushq   \arg
+        .cfi_adjust_cfa_offset 8
         subq    $8, %rsp
         .cfi_adjust_cfa_offset 8
         stmxcsr (%rsp)
@@ -34,7 +39,7 @@
         movq    %rsp, (%rdi)
         .endm
 
-/* void ml_arch_switch(void **save, void *load) */
+/* intptr_t ml_arch_switch(void **save, void *load, intptr_t (*resume)(void *), void *arg) */
         .globl  ml_arch_switch
         .hidden ml_arch_switch
         .type   ml_arch_switch, @function
@@ -42,13 +47,24 @@
 ml_arch_switch:
         .cfi_startproc
         endbr64
-        suspend
+        suspend %rdx, %rcx
+        movl    (%rsp), %eax
+        movzwl  4(%rsp), %edx
         movq    %rsi, %rsp
 
-        /* The other stack has the same layout, so the CFI above holds for it too. */
-        ldmxcsr (%rsp)
-        fldcw   4(%rsp)
-        addq    $8, %rsp
+        /* The other stack has the same layout, so the CFI above holds for it too. Loading control
+           words is slow, and they nearly always are the same already. The low six bits of mxcsr
+           are status, which calls need not preserve. */
+        xorl    (%rsp), %eax
+        xorw    4(%rsp), %dx
+        andl    $0xffc0, %eax
+        orl     %edx, %eax
+        jne     2f
+1:      addq    $8, %rsp
+        .cfi_adjust_cfa_offset -8
+        popq    %rdi                    /* arg */
+        .cfi_adjust_cfa_offset -8
+        popq    %rax                    /* resume */
         .cfi_adjust_cfa_offset -8
         popq    %r15
         .cfi_adjust_cfa_offset -8
@@ -68,14 +84,23 @@ ml_arch_switch:
         popq    %rbp
         .cfi_adjust_cfa_offset -8
         .cfi_restore rbp
-        /* A ret, not a jump: most switches come from one call in the core and go back to that
-           very place, so that the predictor of return addresses is right, and stays in step for
-           the callers, whose code is often the same on both stacks. */
-        ret
+        jmp     *%rax
+
+        .cfi_adjust_cfa_offset 72
+        .cfi_rel_offset rbp, 64
+        .cfi_rel_offset rbx, 56
+        .cfi_rel_offset r12, 48
+        .cfi_rel_offset r13, 40
+        .cfi_rel_offset r14, 32
+        .cfi_rel_offset r15, 24
+2:      ldmxcsr (%rsp)
+        fldcw   4(%rsp)
+        jmp     1b
         .cfi_endproc
         .size   ml_arch_switch, .-ml_arch_switch
 
-/* void ml_arch_start(void **save, void *base, void (*entry)(void *), void *arg) */
+/* intptr_t ml_arch_start(void **save, void *base, void (*entry)(void *), void *entry_arg,
+                          intptr_t (*resume)(void *), void *arg) */
         .globl  ml_arch_start
         .hidden ml_arch_start
         .type   ml_arch_start, @function
@@ -83,7 +108,7 @@ ml_arch_switch:
 ml_arch_start:
         .cfi_startproc
         endbr64
-        suspend
+        suspend %r8, %r9
         /* The outermost frame of the new stack: no caller, so unwinders stop here. */
         movq    %rsi, %rsp
         .cfi_def_cfa rsp, 8

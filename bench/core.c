@@ -114,15 +114,17 @@ static double measure_switch(long n) {
 static _Alignas(64) char stack[64 << 10];
 static void *here, *there;
 
+static intptr_t resume(void *arg) { return (intptr_t)arg; }
+
 static void arch_answer(void *arg) {
     (void)arg;
-    for (;;) ml_arch_switch(&there, here);
+    for (;;) ml_arch_switch(&there, here, resume, NULL);
 }
 
 static double measure_arch(long n) {
-    ml_arch_start(&here, stack + sizeof stack, arch_answer, NULL);
+    ml_arch_start(&here, stack + sizeof stack, arch_answer, NULL, resume, NULL);
     double start = now();
-    for (long i = 0; i < n; i++) ml_arch_switch(&here, there);
+    for (long i = 0; i < n; i++) ml_arch_switch(&here, there, resume, NULL);
     return (now() - start) / (double)n;
 }
 

@@ -14,6 +14,13 @@ static _Alignas(16) char stack[STACK_SIZE + 16]; /* the outermost frame has a fo
 static void *ours;                               /* where the thread's own stack is suspended */
 static void *other;                              /* and where the one above is */
 
+/* What goes on in the place of the call below. */
+static intptr_t resume(void *arg) {
+    CHECK((uintptr_t)__builtin_frame_address(0) % 16 == 0);
+    *(volatile uint64_t *)arg += 1;
+    return 42;
+}
+
 /* Switches with registers full of what follows from `seed`, the frame pointer in use too, since
    there is an array of variable size. */
 static void switch_laden(void **save, void *load, uint64_t seed) {
@@ -27,7 +34,9 @@ static void switch_laden(void **save, void *load, uint64_t seed) {
     uint64_t k0 = k[0], k1 = k[1], k2 = k[2], k3 = k[3], k4 = k[4];
     uint64_t k5 = k[5], k6 = k[6], k7 = k[7], k8 = k[8], k9 = k[9];
     double d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3], d4 = d[4], d5 = d[5], d6 = d[6], d7 = d[7];
-    ml_arch_switch(save, load);
+    volatile uint64_t resumed = seed;
+    CHECK(ml_arch_switch(save, load, resume, (void *)&resumed) == 42);
+    CHECK(resumed == seed + 1);
     CHECK(k0 == k[0] && k1 == k[1] && k2 == k[2] && k3 == k[3] && k4 == k[4]);
     CHECK(k5 == k[5] && k6 == k[6] && k7 == k[7] && k8 == k[8] && k9 == k[9]);
     CHECK(d0 == d[0] && d1 == d[1] && d2 == d[2] && d3 == d[3]);
@@ -59,7 +68,9 @@ static void entry(void *arg) {
 
 int main(void) {
     fesetround(FE_DOWNWARD);
-    ml_arch_start(&ours, stack + STACK_SIZE, entry, &other);
+    volatile uint64_t resumed = 1;
+    CHECK(ml_arch_start(&ours, stack + STACK_SIZE, entry, &other, resume, (void *)&resumed) == 42);
+    CHECK(resumed == 2);
     CHECK(fegetround() == FE_DOWNWARD);
     CHECK((char *)other >= stack && (char *)other < stack + STACK_SIZE);
     fesetround(FE_TOWARDZERO);

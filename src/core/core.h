@@ -12,6 +12,8 @@
 #ifndef ML_CORE_H
 #define ML_CORE_H
 
+#include "sanitize.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -80,6 +82,9 @@ struct ml_greenlet {
     size_t saved_capacity;
     ml_lane *guest_of;      /* the lane that lends its memory for `saved`, or NULL: the heap */
     ml_greenlet *next_kill; /* in the thread's graveyard */
+#ifdef ML_SANITIZE
+    void *fake_stack; /* while suspended by ml_go */
+#endif
 };
 
 /* ---------------------------------------------------------------------------------- hooks

@@ -1,6 +1,4 @@
-#include "../../arch/arch.h"
-#include "sanitize.h"
-#include "thread.h"
+#include "switch.h"
 
 #include <stdlib.h>
 
@@ -109,34 +107,10 @@ int ml_set_parent(ml_greenlet *g, ml_greenlet *parent) {
 /* Below the end of a lane, what a finished or never finished greenlet may have poisoned there. */
 #define STALE_SIZE ((size_t)256 << 10)
 
-static void announce(const ml_thread *t, const ml_greenlet *to, void **fake_stack) {
-    const ml_lane *lane = to->lane;
-    if (lane) {
-        ml_fiber_start(fake_stack, lane->low, (size_t)(lane->base - lane->low));
-    } else {
-        ml_fiber_start(fake_stack, t->main_bottom, t->main_size);
-    }
-}
-
-/* First thing on a stack that was switched to; `fake_stack` is what announce gave for it. */
-static void arrived(ml_thread *t, void *fake_stack) {
-    const void *bottom;
-    size_t size;
-    ml_fiber_finish(fake_stack, &bottom, &size);
-#ifdef ML_SANITIZE
-    if (!t->main_bottom && t->origin == t->main) {
-        t->main_bottom = bottom;
-        t->main_size = size;
-    }
-#else
-    (void)t;
-#endif
-}
-
 static void entry(void *arg) {
     ml_greenlet *g = arg;
     ml_thread *t = g->thread;
-    arrived(t, NULL);
+    ml_arrived(t, NULL);
     ml_parcel parcel = t->parcel;
     parcel.origin = t->origin;
     ml_hook_run(g, &parcel);
@@ -167,12 +141,17 @@ static int exchange(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
     return 0;
 }
 
+static intptr_t come_back(void *nothing) {
+    (void)nothing;
+    return 0;
+}
+
 /* Leaves a stack for that of `to`, whose bytes are in place, or which has none yet. */
-static inline void hop(void **save, ml_greenlet *to) {
-    if (__builtin_expect(to->sp != NULL, 1)) {
-        ml_arch_switch(save, to->sp);
+static inline void go(void **save, ml_greenlet *to) {
+    if (to->sp) {
+        ml_arch_switch(save, to->sp, come_back, NULL);
     } else {
-        ml_arch_start(save, to->lane->base, entry, to);
+        ml_arch_start(save, to->lane->base, entry, to, come_back, NULL);
     }
 }
 
@@ -180,28 +159,26 @@ static inline void hop(void **save, ml_greenlet *to) {
    which a new greenlet inherits. */
 static void transfer(void *arg) {
     ml_thread *t = arg;
-    arrived(t, NULL);
+    ml_arrived(t, NULL);
     ml_greenlet *from = t->origin;
     ml_greenlet *to = t->transfer_to;
     t->transfer_result = exchange(t, from, to);
     if (t->transfer_result != 0) to = from;
-    announce(t, to, NULL);
+    ml_announce(t, to, NULL);
     void *ended;
-    hop(&ended, to);
+    go(&ended, to);
     abort(); /* not reached */
 }
 
 /* Leaves the stack of `from`, the current greenlet, for that of `to`. Returns when somebody comes
-   back to it: 0, or ML_ENOMEM when nothing has happened. A dead greenlet cannot fail.
-   Inlined: every return on the way from ml_arch_switch is one that may be predicted wrong. */
-__attribute__((always_inline)) static inline int jump(ml_thread *t, ml_greenlet *from,
-                                                      ml_greenlet *to) {
+   back to it: 0, or ML_ENOMEM when nothing has happened. A dead greenlet cannot fail. */
+static int jump(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
     void *fake_stack = NULL;
     void **fake = from->state == ML_DEAD ? NULL : &fake_stack;
     ml_lane *lane = to->lane;
     bool direct = !HOSTILE;
     t->origin = from;
-    if (__builtin_expect(lane && lane->resident != to, 0)) {
+    if (lane && lane->resident != to) {
         direct = direct && lane != from->lane && from->state != ML_DEAD;
         if (direct && exchange(t, from, to) != 0) return ML_ENOMEM;
     } else if (direct && from->state == ML_DEAD) {
@@ -209,17 +186,17 @@ __attribute__((always_inline)) static inline int jump(ml_thread *t, ml_greenlet 
     }
     t->current = to;
     if (direct) {
-        announce(t, to, fake);
-        hop(&from->sp, to);
+        ml_announce(t, to, fake);
+        go(&from->sp, to);
     } else {
         t->transfer_to = to;
         char *low = t->transfer_map + TRANSFER_GUARD;
         char *base = t->transfer_map + TRANSFER_SIZE;
         ml_unpoison(low, (size_t)(base - low));
         ml_fiber_start(fake, low, (size_t)(base - low));
-        ml_arch_start(&from->sp, base, transfer, t);
+        ml_arch_start(&from->sp, base, transfer, t, come_back, NULL);
     }
-    arrived(t, fake_stack);
+    ml_arrived(t, fake_stack);
     int result = t->transfer_result;
     if (__builtin_expect(result != 0, 0)) {
         t->transfer_result = 0;

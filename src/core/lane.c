@@ -185,7 +185,7 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
     size_t size = (size_t)(lane->base - (char *)g->sp);
     if (make_place(g, size, lender) != 0) return ML_ENOMEM;
     ml_hook_evict(g);
-    ml_copy(g->saved, g->sp, size);
+    ml_copy_stack(g->saved, g->sp, size);
     g->saved_size = size;
     lane->resident = NULL;
     atomic_signal_fence(memory_order_seq_cst); /* see ml_in_place */
@@ -197,7 +197,7 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
 
 void ml_lane_restore(ml_lanes *lanes, ml_greenlet *g) {
     ml_unpoison(g->sp, g->saved_size);
-    ml_copy(g->sp, g->saved, g->saved_size);
+    ml_copy_stack(g->sp, g->saved, g->saved_size);
     ml_hook_restore(g);
     atomic_signal_fence(memory_order_seq_cst); /* see ml_in_place */
     g->lane->resident = g;

@@ -21,8 +21,9 @@
 
 /* Copies bytes of stack frames: the red zones between variables too, which an instrumented copy
    or memcpy would take for an overflow. */
-__attribute__((no_sanitize("address"))) static inline void ml_copy(void *to, const void *from,
-                                                                   size_t size) {
+__attribute__((no_sanitize("address"))) static inline void ml_copy_stack(void *to,
+                                                                         const void *from,
+                                                                         size_t size) {
     volatile char *t = to;
     const volatile char *f = from;
     for (size_t i = 0; i < size; i++) t[i] = f[i];
@@ -42,7 +43,9 @@ static inline void ml_unpoison(const void *memory, size_t size) {
 
 #else
 
-static inline void ml_copy(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+static inline void ml_copy_stack(void *to, const void *from, size_t size) {
+    memcpy(to, from, size);
+}
 
 static inline void ml_fiber_start(void **fake_stack, const void *bottom, size_t size) {
     (void)fake_stack, (void)bottom, (void)size;

@@ -1,5 +1,6 @@
 /* What a switch means to Python: parcels, the core's hooks, the body of a Python greenlet. */
 
+#include "../core/switch.h"
 #include "pygreenlet.h"
 
 int (*ml_py_import_parcel)(ml_parcel *parcel);
@@ -127,8 +128,41 @@ PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel) {
 
 /* ------------------------------------------------------------------------- switch and throw */
 
+/* What a parcel brought that ml_go has carried: as ml_py_unpack. */
+__attribute__((noinline)) static PyObject *unpack_carried(ml_thread *t, ml_greenlet *g) {
+    ml_parcel parcel = t->parcel;
+    parcel.origin = t->origin;
+    if (t->tracer) ml_hook_trace(g, &parcel);
+    return ml_py_unpack(&parcel);
+}
+
+static intptr_t resume(void *nothing) {
+    (void)nothing;
+    ml_thread *t = ml_this_thread;
+    ml_greenlet *g = ml_come(t);
+    ml_hook_enter(g);
+    ml_greenlet *origin = t->origin;
+    if (__builtin_expect(t->parcel.kind != &ml_py_parcel || t->parcel.error || t->tracer ||
+                             origin->state == ML_DEAD,
+                         0))
+        return (intptr_t)unpack_carried(t, g);
+    PyObject *value = t->parcel.value;
+    PyObject *kwargs = t->parcel.extra;
+    int count = t->parcel.count;
+    Py_DECREF(ml_py_object(origin));
+    return (intptr_t)as_result(value, kwargs, count);
+}
+
 static PyObject *switch_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                                PyObject *kwnames) {
+    ml_thread *t = ml_this_thread;
+    ml_greenlet *to = ml_py_core(self);
+    if (__builtin_expect(ml_is_near(t, to) && nargs <= 1 && !kwnames, 1)) {
+        ml_pygreenlet *from = impl(t->current);
+        pack(&t->parcel, nargs ? Py_NewRef(args[0]) : NULL, NULL, (int)nargs);
+        ml_top_save(from->ts, &from->top, (PyObject **)args + nargs);
+        return (PyObject *)ml_go(t, to, resume, NULL);
+    }
     ml_parcel parcel;
     if (pack_arguments(&parcel, args, nargs, kwnames) != 0) return NULL;
     return ml_py_switch(ml_py_core(self), &parcel);
