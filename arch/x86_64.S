@@ -48,19 +48,13 @@ ml_arch_switch:
         .cfi_startproc
         endbr64
         suspend %rdx, %rcx
-        movl    (%rsp), %eax
-        movzwl  4(%rsp), %edx
         movq    %rsi, %rsp
 
-        /* The other stack has the same layout, so the CFI above holds for it too. Loading control
-           words is slow, and they nearly always are the same already. The low six bits of mxcsr
-           are status, which calls need not preserve. */
-        xorl    (%rsp), %eax
-        xorw    4(%rsp), %dx
-        andl    $0xffc0, %eax
-        orl     %edx, %eax
-        jne     2f
-1:      addq    $8, %rsp
+        /* The other stack has the same layout, so the CFI above holds for it too. To load the control
+           words only where they differ is slower: what stmxcsr has stored is long in coming. */
+        ldmxcsr (%rsp)
+        fldcw   4(%rsp)
+        addq    $8, %rsp
         .cfi_adjust_cfa_offset -8
         popq    %rdi                    /* arg */
         .cfi_adjust_cfa_offset -8
@@ -85,17 +79,6 @@ ml_arch_switch:
         .cfi_adjust_cfa_offset -8
         .cfi_restore rbp
         jmp     *%rax
-
-        .cfi_adjust_cfa_offset 72
-        .cfi_rel_offset rbp, 64
-        .cfi_rel_offset rbx, 56
-        .cfi_rel_offset r12, 48
-        .cfi_rel_offset r13, 40
-        .cfi_rel_offset r14, 32
-        .cfi_rel_offset r15, 24
-2:      ldmxcsr (%rsp)
-        fldcw   4(%rsp)
-        jmp     1b
         .cfi_endproc
         .size   ml_arch_switch, .-ml_arch_switch
 
