@@ -41,25 +41,17 @@
         str     x10, [x0]
         .endm
 
-/* intptr_t ml_arch_switch(void **save, void *load, intptr_t (*resume)(void *), void *arg) */
-        .globl  ml_arch_switch
-        .hidden ml_arch_switch
-        .type   ml_arch_switch, %function
-        .balign 16
-ml_arch_switch:
-        .cfi_startproc
-        hint    #34                     /* bti c */
-        suspend x2, x3
-        mov     sp, x1
-
-        /* The other stack has the same layout, so the CFI above holds for it too. Setting FPCR is
-           slow, and it nearly always is the same already. */
+/* Pops all that, and jumps to `resume`. Setting FPCR is slow, and it nearly always is the same
+   already. */
+        .macro  continue
+        mrs     x9, fpcr
         ldp     x10, x0, [sp, #160]
         ldr     x16, [sp, #176]
         cmp     x9, x10
-        b.eq    1f
+        b.eq    .Lsame\@
         msr     fpcr, x10
-1:      ldp     d8, d9, [sp, #96]
+.Lsame\@:
+        ldp     d8, d9, [sp, #96]
         ldp     d10, d11, [sp, #112]
         ldp     d12, d13, [sp, #128]
         ldp     d14, d15, [sp, #144]
@@ -84,8 +76,48 @@ ml_arch_switch:
         add     sp, sp, #192
         .cfi_adjust_cfa_offset -192
         br      x16                     /* the register that bti c may be reached by */
+        .endm
+
+/* intptr_t ml_arch_switch(void **save, void *load, intptr_t (*resume)(void *), void *arg) */
+        .globl  ml_arch_switch
+        .hidden ml_arch_switch
+        .type   ml_arch_switch, %function
+        .balign 16
+ml_arch_switch:
+        .cfi_startproc
+        hint    #34                     /* bti c */
+        suspend x2, x3
+        mov     sp, x1
+        /* The other stack has the same layout, so the CFI above holds for it too. */
+        continue
         .cfi_endproc
         .size   ml_arch_switch, .-ml_arch_switch
+
+/* void ml_arch_continue(void *load) */
+        .globl  ml_arch_continue
+        .hidden ml_arch_continue
+        .type   ml_arch_continue, %function
+        .balign 16
+ml_arch_continue:
+        .cfi_startproc
+        hint    #34
+        mov     sp, x0
+        .cfi_def_cfa sp, 192
+        .cfi_rel_offset x19, 0
+        .cfi_rel_offset x20, 8
+        .cfi_rel_offset x21, 16
+        .cfi_rel_offset x22, 24
+        .cfi_rel_offset x23, 32
+        .cfi_rel_offset x24, 40
+        .cfi_rel_offset x25, 48
+        .cfi_rel_offset x26, 56
+        .cfi_rel_offset x27, 64
+        .cfi_rel_offset x28, 72
+        .cfi_rel_offset x29, 80
+        .cfi_rel_offset x30, 88
+        continue
+        .cfi_endproc
+        .size   ml_arch_continue, .-ml_arch_continue
 
 /* intptr_t ml_arch_start(void **save, void *base, void (*entry)(void *), void *entry_arg,
                           intptr_t (*resume)(void *), void *arg) */
@@ -102,10 +134,12 @@ ml_arch_start:
         .cfi_def_cfa sp, 16
         .cfi_undefined x30
         mov     x29, xzr                /* the end of the frame-pointer chain */
-        mov     x30, xzr
+        adr     x30, 1f
         mov     x0, x3
-        blr     x2
-        brk     #0
+        /* Not a call: the processor would expect a return here. */
+        mov     x16, x2
+        br      x16
+1:      brk     #0
         .cfi_endproc
         .size   ml_arch_start, .-ml_arch_start
 

@@ -21,7 +21,8 @@ typedef intptr_t ml_resume(void *arg);
    Why not simply return: whoever ends with such a call has nothing left on the stack, and there is
    no return of this function that could be predicted wrong. A processor predicts returns by a stack
    of its own, which is right only if both stacks have the same calls above; each return that is
-   wrong costs as much as the rest of a switch. */
+   wrong costs as much as the rest of a switch. So there is no call without its return in here
+   either. */
 intptr_t ml_arch_switch(void **save, void *load, ml_resume *resume, void *arg);
 
 /* Suspends the current stack in the same way and calls `entry(entry_arg)` on the one that ends at
@@ -29,5 +30,9 @@ intptr_t ml_arch_switch(void **save, void *load, ml_resume *resume, void *arg);
    return. Unwinders find no caller above it. */
 intptr_t ml_arch_start(void **save, void *base, void (*entry)(void *arg), void *entry_arg,
                        ml_resume *resume, void *arg);
+
+/* Leaves the current stack for good and continues the one suspended at `load`. Not declared
+   _Noreturn: compilers call such functions, and never jump to them. */
+void ml_arch_continue(void *load);
 
 #endif

@@ -39,19 +39,9 @@
         movq    %rsp, (%rdi)
         .endm
 
-/* intptr_t ml_arch_switch(void **save, void *load, intptr_t (*resume)(void *), void *arg) */
-        .globl  ml_arch_switch
-        .hidden ml_arch_switch
-        .type   ml_arch_switch, @function
-        .balign 16
-ml_arch_switch:
-        .cfi_startproc
-        endbr64
-        suspend %rdx, %rcx
-        movq    %rsi, %rsp
-
-        /* The other stack has the same layout, so the CFI above holds for it too. To load the control
-           words only where they differ is slower: what stmxcsr has stored is long in coming. */
+/* Pops all that, and jumps to `resume`. To load the control words only where they differ is slower:
+   what stmxcsr has stored is long in coming. */
+        .macro  continue
         ldmxcsr (%rsp)
         fldcw   4(%rsp)
         addq    $8, %rsp
@@ -79,8 +69,42 @@ ml_arch_switch:
         .cfi_adjust_cfa_offset -8
         .cfi_restore rbp
         jmp     *%rax
+        .endm
+
+/* intptr_t ml_arch_switch(void **save, void *load, intptr_t (*resume)(void *), void *arg) */
+        .globl  ml_arch_switch
+        .hidden ml_arch_switch
+        .type   ml_arch_switch, @function
+        .balign 16
+ml_arch_switch:
+        .cfi_startproc
+        endbr64
+        suspend %rdx, %rcx
+        movq    %rsi, %rsp
+        /* The other stack has the same layout, so the CFI above holds for it too. */
+        continue
         .cfi_endproc
         .size   ml_arch_switch, .-ml_arch_switch
+
+/* void ml_arch_continue(void *load) */
+        .globl  ml_arch_continue
+        .hidden ml_arch_continue
+        .type   ml_arch_continue, @function
+        .balign 16
+ml_arch_continue:
+        .cfi_startproc
+        endbr64
+        movq    %rdi, %rsp
+        .cfi_def_cfa rsp, 80
+        .cfi_rel_offset r15, 24
+        .cfi_rel_offset r14, 32
+        .cfi_rel_offset r13, 40
+        .cfi_rel_offset r12, 48
+        .cfi_rel_offset rbx, 56
+        .cfi_rel_offset rbp, 64
+        continue
+        .cfi_endproc
+        .size   ml_arch_continue, .-ml_arch_continue
 
 /* intptr_t ml_arch_start(void **save, void *base, void (*entry)(void *), void *entry_arg,
                           intptr_t (*resume)(void *), void *arg) */
@@ -99,8 +123,11 @@ ml_arch_start:
         .cfi_undefined rbp
         xorl    %ebp, %ebp              /* the end of the frame-pointer chain */
         movq    %rcx, %rdi
-        callq   *%rdx
-        ud2
+        /* Not a call: the processor would expect a return here. */
+        leaq    1f(%rip), %rax
+        pushq   %rax
+        jmp     *%rdx
+1:      ud2
         .cfi_endproc
         .size   ml_arch_start, .-ml_arch_start
 

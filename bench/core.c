@@ -94,10 +94,11 @@ static intptr_t resume(void *nothing) {
 
 __attribute__((noinline)) static intptr_t hop(ml_greenlet *target) {
     ml_thread *t = ml_this_thread;
-    if (ml_is_near(t, target)) {
+    ml_way way = ml_find_way(t, target);
+    if (way != ML_NONE) {
         t->parcel.kind = &kind;
         ml_hook_leave(t->current, &t->parcel);
-        return ml_go(t, target, resume, NULL);
+        return ml_go(t, target, way, resume, NULL);
     }
     ml_parcel parcel = {.kind = &kind};
     check(ml_switch(target, &parcel) == 0, "cannot switch");

@@ -101,8 +101,8 @@ int ml_set_parent(ml_greenlet *g, ml_greenlet *parent) {
               |                 |
 
    If the caller stands on that very lane, the moving is done on the thread's transfer stack:
-   caller -> transfer -> target, two ml_arch_switch. All memory is allocated before
-   anything has moved, so a failure returns to the caller with nothing changed. */
+   caller -> transfer -> target. All memory is allocated before anything has moved, so a failure
+   returns to the caller with nothing changed. */
 
 /* Below the end of a lane, what a finished or never finished greenlet may have poisoned there. */
 #define STALE_SIZE ((size_t)256 << 10)
@@ -160,19 +160,49 @@ static inline void go(void **save, ml_greenlet *to) {
 static void transfer(void *arg) {
     ml_thread *t = arg;
     ml_arrived(t, NULL);
-    ml_greenlet *from = t->origin;
-    ml_greenlet *to = t->transfer_to;
-    t->transfer_result = exchange(t, from, to);
-    if (t->transfer_result != 0) to = from;
+    ml_greenlet *to = t->current;
+    t->refusal = exchange(t, t->origin, to);
+    if (t->refusal != 0) {
+        t->current = to = t->origin;
+        t->refused = t->parcel.kind;
+        t->parcel.kind = NULL;
+    }
     ml_announce(t, to, NULL);
-    void *ended;
-    go(&ended, to);
-    abort(); /* not reached */
+    if (__builtin_expect(to->sp != NULL, 1)) {
+        ml_arch_continue(to->sp);
+    } else {
+        void *ended;
+        ml_arch_start(&ended, to->lane->base, entry, to, come_back, NULL);
+    }
+    /* not reached */
+}
+
+intptr_t ml_go_far(ml_thread *t, void **fake_stack, ml_resume *resume, void *arg) {
+    char *low = t->transfer_map + TRANSFER_GUARD;
+    char *base = t->transfer_map + TRANSFER_SIZE;
+    ml_unpoison(low, (size_t)(base - low));
+    ml_fiber_start(fake_stack, low, (size_t)(base - low));
+    return ml_arch_start(&t->origin->sp, base, transfer, t, resume, arg);
+}
+
+int ml_take_refusal(ml_thread *t) {
+    int result = t->refusal;
+    if (__builtin_expect(result != 0, 0)) {
+        t->refusal = 0;
+        t->parcel.kind = t->refused;
+    }
+    return result;
+}
+
+ml_way ml_bring(ml_thread *t, ml_greenlet *to) {
+    if (to->lane == t->current->lane) return ML_FAR;
+    return exchange(t, t->current, to) == 0 ? ML_NEAR : ML_NONE;
 }
 
 /* Leaves the stack of `from`, the current greenlet, for that of `to`. Returns when somebody comes
-   back to it: 0, or ML_ENOMEM when nothing has happened. A dead greenlet cannot fail. */
-static int jump(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
+   back to it: 0, or ML_ENOMEM when nothing has happened. A dead greenlet cannot fail.
+   Inlined: every return on the way from ml_arch_switch is one that may be predicted wrong. */
+__attribute__((always_inline)) static inline int jump(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
     void *fake_stack = NULL;
     void **fake = from->state == ML_DEAD ? NULL : &fake_stack;
     ml_lane *lane = to->lane;
@@ -189,20 +219,10 @@ static int jump(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
         ml_announce(t, to, fake);
         go(&from->sp, to);
     } else {
-        t->transfer_to = to;
-        char *low = t->transfer_map + TRANSFER_GUARD;
-        char *base = t->transfer_map + TRANSFER_SIZE;
-        ml_unpoison(low, (size_t)(base - low));
-        ml_fiber_start(fake, low, (size_t)(base - low));
-        ml_arch_start(&from->sp, base, transfer, t, come_back, NULL);
+        ml_go_far(t, fake, come_back, NULL);
     }
     ml_arrived(t, fake_stack);
-    int result = t->transfer_result;
-    if (__builtin_expect(result != 0, 0)) {
-        t->transfer_result = 0;
-        t->current = from;
-    }
-    return result;
+    return ml_take_refusal(t);
 }
 
 /* The nearest ancestor-or-self of `target` that is alive or can still be started. */

@@ -33,26 +33,44 @@ static inline void ml_arrived(ml_thread *t, void *fake_stack) {
 #endif
 }
 
-/* Whether there is nothing to do before `to` can go on: it is suspended and in place, and nobody
-   waits to be killed. `t`: the calling thread, or NULL. */
-static inline bool ml_is_near(const ml_thread *t, const ml_greenlet *to) {
-    if (HOSTILE || !t || to->state != ML_ACTIVE || to->thread != t || to == t->current) return false;
-    if (t->barred || atomic_load_explicit(&t->graveyard, memory_order_relaxed)) return false;
-    return !to->lane || to->lane->resident == to;
+/* How a greenlet can be switched to. */
+typedef enum ml_way {
+    ML_NONE, /* only by ml_switch */
+    ML_NEAR, /* its bytes are in place */
+    ML_FAR,  /* they are, when those of the current greenlet have been copied aside */
+} ml_way;
+
+/* The bytes of `to` are not in place: brings them there, if those of the current greenlet are not. */
+ml_way ml_bring(ml_thread *t, ml_greenlet *to);
+
+/* The way to `to`; ML_NONE also if it does not just wait to go on, or if somebody waits to be killed
+   before. `t`: the calling thread, or NULL. */
+static inline ml_way ml_find_way(ml_thread *t, ml_greenlet *to) {
+    if (HOSTILE || !t || to->state != ML_ACTIVE || to->thread != t || to == t->current) return ML_NONE;
+    if (t->barred || atomic_load_explicit(&t->graveyard, memory_order_relaxed)) return ML_NONE;
+    if (__builtin_expect(!to->lane || to->lane->resident == to, 1)) return ML_NEAR;
+    return ml_bring(t, to);
 }
 
-/* Switches to `to`, which is near. The sender has done what ml_hook_leave does, and t->parcel is what
-   it sends; t->parcel.origin means nothing. When somebody switches back, resume(arg) runs in the
-   place of this call, and what that returns is returned: who ends with this call leaves nothing of
-   itself on the stack, where it would cost memory, and returns that are predicted wrong (arch.h).
-   It calls ml_come first. */
-static inline intptr_t ml_go(ml_thread *t, ml_greenlet *to, ml_resume *resume, void *arg) {
+/* For ml_go. */
+intptr_t ml_go_far(ml_thread *t, void **fake_stack, ml_resume *resume, void *arg);
+
+/* Switches to `to` by the way that was found. The sender has done what ml_hook_leave does, and
+   t->parcel is what it sends; t->parcel.origin means nothing. When somebody switches back,
+   resume(arg) runs in the place of this call, and what that returns is returned: who ends with this
+   call leaves nothing of itself on the stack, where it would cost memory, and returns that are
+   predicted wrong (arch.h). It calls ml_come first. */
+static inline intptr_t ml_go(ml_thread *t, ml_greenlet *to, ml_way way, ml_resume *resume,
+                             void *arg) {
     ml_greenlet *from = t->current;
+    void **fake_stack = NULL;
+#ifdef ML_SANITIZE
+    fake_stack = &from->fake_stack;
+#endif
     t->origin = from;
     t->current = to;
-#ifdef ML_SANITIZE
-    ml_announce(t, to, &from->fake_stack);
-#endif
+    if (__builtin_expect(way == ML_FAR, 0)) return ml_go_far(t, fake_stack, resume, arg);
+    ml_announce(t, to, fake_stack);
     return ml_arch_switch(&from->sp, to->sp, resume, arg);
 }
 
@@ -66,5 +84,9 @@ static inline ml_greenlet *ml_come(ml_thread *t) {
 #endif
     return g;
 }
+
+/* To be asked when t->parcel has no kind: 0, or an error code. Then the switch that was tried has
+   failed, t->parcel is the caller's own again, and t->origin the caller. */
+int ml_take_refusal(ml_thread *t);
 
 #endif

@@ -22,8 +22,8 @@ struct ml_thread {
 
     /* Copying runs here when it replaces the bytes its caller stands on. */
     char *transfer_map;
-    ml_greenlet *transfer_to;
-    int transfer_result;
+    int refusal;                   /* why the switch in flight came back, or 0 ... */
+    const ml_parcel_kind *refused; /* ... and what its parcel is: see ml_take_refusal */
 
     bool exited;
     size_t tenants; /* itself, and the main and started greenlets not yet finalised */

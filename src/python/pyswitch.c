@@ -130,8 +130,14 @@ PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel) {
 
 /* What a parcel brought that ml_go has carried: as ml_py_unpack. */
 __attribute__((noinline)) static PyObject *unpack_carried(ml_thread *t, ml_greenlet *g) {
+    int refusal = ml_take_refusal(t);
     ml_parcel parcel = t->parcel;
     parcel.origin = t->origin;
+    if (refusal != 0) {
+        ml_discard(&parcel);
+        ml_py_raise(refusal, g);
+        return NULL;
+    }
     if (t->tracer) ml_hook_trace(g, &parcel);
     return ml_py_unpack(&parcel);
 }
@@ -157,11 +163,12 @@ static PyObject *switch_method(PyObject *self, PyObject *const *args, Py_ssize_t
                                PyObject *kwnames) {
     ml_thread *t = ml_this_thread;
     ml_greenlet *to = ml_py_core(self);
-    if (__builtin_expect(ml_is_near(t, to) && nargs <= 1 && !kwnames, 1)) {
+    ml_way way = nargs <= 1 && !kwnames ? ml_find_way(t, to) : ML_NONE;
+    if (__builtin_expect(way != ML_NONE, 1)) {
         ml_pygreenlet *from = impl(t->current);
         pack(&t->parcel, nargs ? Py_NewRef(args[0]) : NULL, NULL, (int)nargs);
         ml_top_save(from->ts, &from->top, (PyObject **)args + nargs);
-        return (PyObject *)ml_go(t, to, resume, NULL);
+        return (PyObject *)ml_go(t, to, way, resume, NULL);
     }
     ml_parcel parcel;
     if (pack_arguments(&parcel, args, nargs, kwnames) != 0) return NULL;
