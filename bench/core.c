@@ -80,7 +80,6 @@ int ml_hook_prepare(ml_greenlet *g) {
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     ml_hook_enter(g);
     g->body(g, parcel);
-    ml_finish(g, parcel);
 }
 
 /* As the languages do it: the short way where there is one. */
@@ -94,11 +93,11 @@ static intptr_t resume(void *nothing) {
 
 __attribute__((noinline)) static intptr_t hop(ml_greenlet *target) {
     ml_thread *t = ml_this_thread;
-    ml_way way = ml_find_way(t, target);
-    if (way != ML_NONE) {
+    ml_route route = ml_find_way(t, target);
+    if (route.way > ML_STAY) {
         t->parcel.kind = &kind;
         ml_hook_leave(t->current, &t->parcel);
-        return ml_go(t, target, way, resume, NULL);
+        return ml_go(t, route, resume, NULL);
     }
     ml_parcel parcel = {.kind = &kind};
     check(ml_switch(target, &parcel) == 0, "cannot switch");

@@ -238,7 +238,6 @@ void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     g->body(g, parcel);
     CHECK(!parcel->origin); /* the body has opened what it got */
     parcel->results = true;
-    ml_finish(g, parcel);
 }
 
 void host_install(void) {

@@ -114,10 +114,9 @@ void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel);
    passes to the next one's parcel as its `origin`. May not switch. */
 void ml_hook_enter(ml_greenlet *g);
 
-/* On a new stack: does what ml_hook_enter does, then calls g->body with what the language needs
-   around it, and ends with ml_finish. That may still run arbitrary code, up to the last
-   ml_hook_leave. */
-_Noreturn void ml_hook_run(ml_greenlet *g, ml_parcel *parcel);
+/* On a new stack: does what ml_hook_enter does, then calls g->body. Arbitrary code may still run after
+   that, up to the last ml_hook_leave. */
+void ml_hook_run(ml_greenlet *g, ml_parcel *parcel);
 
 /* The bytes of the suspended `g` are about to leave their place, to the heap or for good; and are
    back there. In between, nothing may point into them that somebody follows. May not fail,
@@ -206,10 +205,6 @@ int ml_set_parent(ml_greenlet *g, ml_greenlet *parent);
 /* Switches to `target`, or where its death forwards to, with `parcel`. Returns 0 when somebody
    switches back, with what they sent in `*parcel`. On failure the parcel is still the caller's. */
 int ml_switch(ml_greenlet *target, ml_parcel *parcel);
-
-/* Called by ml_hook_run: the current greenlet `g` is at its end. Hands `parcel` to the nearest
-   ancestor that takes it, and never comes back. */
-_Noreturn void ml_finish(ml_greenlet *g, ml_parcel *parcel);
 
 /* Releases the reference to the sender that came with `parcel`. May run arbitrary code. */
 void ml_settle(ml_parcel *parcel);

@@ -107,14 +107,7 @@ int ml_set_parent(ml_greenlet *g, ml_greenlet *parent) {
 /* Below the end of a lane, what a finished or never finished greenlet may have poisoned there. */
 #define STALE_SIZE ((size_t)256 << 10)
 
-static void entry(void *arg) {
-    ml_greenlet *g = arg;
-    ml_thread *t = g->thread;
-    ml_arrived(t, NULL);
-    ml_parcel parcel = t->parcel;
-    parcel.origin = t->origin;
-    ml_hook_run(g, &parcel);
-}
+static void entry(void *arg);
 
 /* Makes the bytes of `to` those in place on its lane. Stands on no lane that it changes. */
 static int exchange(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
@@ -139,90 +132,6 @@ static int exchange(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
     }
     if (lender) ml_lane_leave(&t->lanes, from);
     return 0;
-}
-
-static intptr_t come_back(void *nothing) {
-    (void)nothing;
-    return 0;
-}
-
-/* Leaves a stack for that of `to`, whose bytes are in place, or which has none yet. */
-static inline void go(void **save, ml_greenlet *to) {
-    if (to->sp) {
-        ml_arch_switch(save, to->sp, come_back, NULL);
-    } else {
-        ml_arch_start(save, to->lane->base, entry, to, come_back, NULL);
-    }
-}
-
-/* Runs on the transfer stack, each time anew: with the floating-point state of who called it,
-   which a new greenlet inherits. */
-static void transfer(void *arg) {
-    ml_thread *t = arg;
-    ml_arrived(t, NULL);
-    ml_greenlet *to = t->current;
-    t->refusal = exchange(t, t->origin, to);
-    if (t->refusal != 0) {
-        t->current = to = t->origin;
-        t->refused = t->parcel.kind;
-        t->parcel.kind = NULL;
-    }
-    ml_announce(t, to, NULL);
-    if (__builtin_expect(to->sp != NULL, 1)) {
-        ml_arch_continue(to->sp);
-    } else {
-        void *ended;
-        ml_arch_start(&ended, to->lane->base, entry, to, come_back, NULL);
-    }
-    /* not reached */
-}
-
-intptr_t ml_go_far(ml_thread *t, void **fake_stack, ml_resume *resume, void *arg) {
-    char *low = t->transfer_map + TRANSFER_GUARD;
-    char *base = t->transfer_map + TRANSFER_SIZE;
-    ml_unpoison(low, (size_t)(base - low));
-    ml_fiber_start(fake_stack, low, (size_t)(base - low));
-    return ml_arch_start(&t->origin->sp, base, transfer, t, resume, arg);
-}
-
-int ml_take_refusal(ml_thread *t) {
-    int result = t->refusal;
-    if (__builtin_expect(result != 0, 0)) {
-        t->refusal = 0;
-        t->parcel.kind = t->refused;
-    }
-    return result;
-}
-
-ml_way ml_bring(ml_thread *t, ml_greenlet *to) {
-    if (to->lane == t->current->lane) return ML_FAR;
-    return exchange(t, t->current, to) == 0 ? ML_NEAR : ML_NONE;
-}
-
-/* Leaves the stack of `from`, the current greenlet, for that of `to`. Returns when somebody comes
-   back to it: 0, or ML_ENOMEM when nothing has happened. A dead greenlet cannot fail.
-   Inlined: every return on the way from ml_arch_switch is one that may be predicted wrong. */
-__attribute__((always_inline)) static inline int jump(ml_thread *t, ml_greenlet *from, ml_greenlet *to) {
-    void *fake_stack = NULL;
-    void **fake = from->state == ML_DEAD ? NULL : &fake_stack;
-    ml_lane *lane = to->lane;
-    bool direct = !HOSTILE;
-    t->origin = from;
-    if (lane && lane->resident != to) {
-        direct = direct && lane != from->lane && from->state != ML_DEAD;
-        if (direct && exchange(t, from, to) != 0) return ML_ENOMEM;
-    } else if (direct && from->state == ML_DEAD) {
-        ml_lane_leave(&t->lanes, from);
-    }
-    t->current = to;
-    if (direct) {
-        ml_announce(t, to, fake);
-        go(&from->sp, to);
-    } else {
-        ml_go_far(t, fake, come_back, NULL);
-    }
-    ml_arrived(t, fake_stack);
-    return ml_take_refusal(t);
 }
 
 /* The nearest ancestor-or-self of `target` that is alive or can still be started. */
@@ -281,63 +190,122 @@ static int prepare(const ml_greenlet *heir, ml_greenlet *to, bool *changed) {
     return result;
 }
 
-/* Everything about a switch that is not the common case: finds who is really meant, in `*target`,
-   and starts it if it is new (then `*started`). */
-static int resolve(ml_thread *t, ml_greenlet **target, bool *started) {
+static intptr_t come_back(void *nothing) {
+    (void)nothing;
+    return 0;
+}
+
+/* Leaves the current stack for good: for that of `to`, whose bytes are in place, or which has none
+   yet. Like all that ends on another stack, it is jumped to, not called: see arch.h. */
+static inline void leave(ml_thread *t, ml_greenlet *to) {
+    ml_announce(t, to, NULL);
+    if (to->sp) {
+        ml_arch_continue(to->sp);
+    } else {
+        ml_arch_start(&t->left, to->lane->base, entry, to, come_back, NULL);
+    }
+}
+
+/* Runs on the transfer stack, each time anew: with the floating-point state of who called it,
+   which a new greenlet inherits. */
+static void transfer(void *arg) {
+    ml_thread *t = arg;
+    ml_arrived(t, NULL);
+    ml_greenlet *to = t->current;
+    t->refusal = exchange(t, t->origin, to);
+    if (__builtin_expect(t->refusal != 0, 0)) {
+        if (!to->sp) unstart(t, to);
+        t->current = to = t->origin;
+        t->refused = t->parcel.kind;
+        t->parcel.kind = NULL;
+    }
+    leave(t, to);
+}
+
+intptr_t ml_go_far(ml_thread *t, void **fake_stack, ml_resume *resume, void *arg) {
+    char *low = t->transfer_map + TRANSFER_GUARD;
+    char *base = t->transfer_map + TRANSFER_SIZE;
+    ml_unpoison(low, (size_t)(base - low));
+    ml_fiber_start(fake_stack, low, (size_t)(base - low));
+    return ml_arch_start(&t->origin->sp, base, transfer, t, resume, arg);
+}
+
+intptr_t ml_go_fresh(ml_thread *t, ml_greenlet *to, ml_resume *resume, void *arg) {
+    return ml_arch_start(&t->origin->sp, to->lane->base, entry, to, resume, arg);
+}
+
+int ml_take_refusal(ml_thread *t) {
+    int result = t->refusal;
+    if (__builtin_expect(result != 0, 0)) {
+        t->refusal = 0;
+        t->parcel.kind = t->refused;
+    }
+    return result;
+}
+
+/* Finds who is really meant by `target`, and starts it if it is new. 0 or an error code. */
+static int resolve(ml_thread *t, ml_greenlet *target, ml_greenlet **found) {
     if (t->barred) return ML_EBARRED;
     if (atomic_load(&t->graveyard)) ml_thread_drain(t);
     for (;;) {
-        ml_greenlet *to = living(*target);
+        ml_greenlet *to = living(target);
         if (!to) {
-            const ml_thread *theirs = ml_greenlet_thread(*target);
+            const ml_thread *theirs = ml_greenlet_thread(target);
             return theirs && theirs->exited ? ML_EEXITED : ML_EORPHAN;
         }
         int result = check_thread(t, to);
         if (result != 0) return result;
         if (to->state == ML_NEW) {
             bool changed;
-            result = prepare(*target, to, &changed);
+            result = prepare(target, to, &changed);
             if (result != 0) return result;
             if (changed || check_thread(t, to) != 0) continue;
             result = start(t, to, NULL);
             if (result != 0) return result;
-            *started = true;
         }
-        *target = to;
+        *found = to;
         return 0;
     }
+}
+
+ml_route ml_find_long_way(ml_thread *t, ml_greenlet *target) {
+    ml_greenlet *to;
+    int result = resolve(t, target, &to);
+    if (result != 0) return (ml_route){target, result};
+    ml_greenlet *from = t->current;
+    if (to == from) return (ml_route){to, ML_STAY};
+    ml_lane *lane = to->lane;
+    if (HOSTILE || (lane && lane->resident != to && lane == from->lane))
+        return (ml_route){to, ML_FAR};
+    if (lane && lane->resident != to && exchange(t, from, to) != 0) {
+        if (!to->sp) unstart(t, to);
+        return (ml_route){target, ML_ENOMEM};
+    }
+    return (ml_route){to, to->sp ? ML_NEAR : ML_FRESH};
 }
 
 int ml_switch(ml_greenlet *target, ml_parcel *parcel) {
     ml_thread *t = ml_this_thread;
     if (__builtin_expect(!t, 0) && !(t = ml_thread_get())) return ML_ENOMEM;
+    ml_route route = ml_find_way(t, target);
+    if (__builtin_expect(route.way < 0, 0)) return route.way;
     ml_greenlet *from = t->current;
-    ml_greenlet *to = target;
-    bool started = false;
-    int result;
-    if (__builtin_expect(to->state != ML_ACTIVE || to->thread != t || t->barred ||
-                             atomic_load_explicit(&t->graveyard, memory_order_relaxed),
-                         0)) {
-        result = resolve(t, &to, &started);
-        if (result != 0) return result;
-    }
-    if (to == from) {
+    if (route.way == ML_STAY) {
         parcel->origin = NULL;
-        if (t->tracer) ml_hook_trace(from, parcel);
-        return 0;
-    }
-    t->parcel = *parcel;
-    ml_hook_leave(from, parcel);
-    result = jump(t, from, to);
-    if (__builtin_expect(result != 0, 0)) {
-        if (started) unstart(t, to);
+    } else {
+        t->parcel = *parcel;
+        ml_hook_leave(from, parcel);
+        ml_go(t, route, come_back, NULL);
+        ml_come(t);
         ml_hook_enter(from);
-        ml_hook_release(from);
-        return result;
+        int result = ml_take_refusal(t);
+        if (__builtin_expect(result != 0, 0)) {
+            ml_hook_release(from);
+            return result;
+        }
+        *parcel = t->parcel;
+        parcel->origin = t->origin;
     }
-    *parcel = t->parcel;
-    parcel->origin = t->origin;
-    ml_hook_enter(from);
     if (__builtin_expect(t->tracer != NULL, 0)) ml_hook_trace(from, parcel);
     return 0;
 }
@@ -356,13 +324,13 @@ void ml_discard(ml_parcel *parcel) {
     ml_settle(parcel);
 }
 
-_Noreturn void ml_finish(ml_greenlet *g, ml_parcel *parcel) {
-    ml_thread *t = g->thread;
+/* The nearest ancestor of `g`, which is at its end, that takes what it leaves, in `parcel`. */
+static ml_greenlet *find_heir(ml_thread *t, ml_greenlet *g, ml_parcel *parcel) {
     ml_greenlet *to = g->parent;
     for (;;) {
         to = living(to);
         if (!to || check_thread(t, to) != 0) to = t->main;
-        if (to->state != ML_NEW) break;
+        if (to->state != ML_NEW) return to;
         /* Prepared while `g` is still alive, since that may run arbitrary code. */
         bool changed;
         bool refused = prepare(g, to, &changed) != 0;
@@ -373,13 +341,36 @@ _Noreturn void ml_finish(ml_greenlet *g, ml_parcel *parcel) {
             to = to->parent;
         } else if (check_thread(t, to) == 0) {
             start(t, to, g->lane); /* with a lane at hand it cannot fail */
-            break;
+            return to;
         }
     }
+}
+
+/* All of its life. Returns who is to go on. */
+__attribute__((noinline)) static ml_greenlet *live(ml_thread *t, ml_greenlet *g) {
+    ml_arrived(t, NULL);
+    ml_parcel parcel = t->parcel;
+    parcel.origin = t->origin;
+    ml_hook_run(g, &parcel);
+    ml_greenlet *heir = find_heir(t, g, &parcel);
     if (g->saved) ml_lane_forget(&t->lanes, g);
     g->state = ML_DEAD;
-    t->parcel = *parcel;
-    ml_hook_leave(g, parcel);
-    jump(t, g, to);
-    abort(); /* not reached: nobody can switch to the dead */
+    t->parcel = parcel;
+    ml_hook_leave(g, &parcel);
+    return heir;
+}
+
+/* The outermost function of a greenlet. */
+static void entry(void *arg) {
+    ml_greenlet *g = arg;
+    ml_thread *t = g->thread;
+    ml_greenlet *to = live(t, g);
+    t->origin = g;
+    t->current = to;
+    if (HOSTILE || (to->lane && to->lane->resident != to)) {
+        ml_go_far(t, NULL, come_back, NULL);
+    } else {
+        ml_lane_leave(&t->lanes, g);
+        leave(t, to);
+    }
 }

@@ -1,5 +1,5 @@
-/* The short way of ml_switch, for those whose switches are to cost as little as can be: to a greenlet
-   whose bytes are in place. All that is left then is to say what is sent, and registers. */
+/* The pieces of ml_switch, for those whose switches are to cost as little as can be. In the common
+   case, when the bytes of the target are in place, a parcel and registers are all that moves. */
 
 #ifndef ML_SWITCH_H
 #define ML_SWITCH_H
@@ -33,45 +33,52 @@ static inline void ml_arrived(ml_thread *t, void *fake_stack) {
 #endif
 }
 
-/* How a greenlet can be switched to. */
-typedef enum ml_way {
-    ML_NONE, /* only by ml_switch */
-    ML_NEAR, /* its bytes are in place */
-    ML_FAR,  /* they are, when those of the current greenlet have been copied aside */
-} ml_way;
+/* How somebody can be switched to. */
+enum {
+    ML_STAY,  /* it is the current greenlet */
+    ML_NEAR,  /* its bytes are in place */
+    ML_FRESH, /* it has none yet, but a lane for them */
+    ML_FAR,   /* either, when the bytes of the current greenlet have been copied aside */
+};
 
-/* The bytes of `to` are not in place: brings them there, if those of the current greenlet are not. */
-ml_way ml_bring(ml_thread *t, ml_greenlet *to);
+typedef struct ml_route {
+    ml_greenlet *to;
+    int way; /* or an ML_E... code */
+} ml_route;
 
-/* The way to `to`; ML_NONE also if it does not just wait to go on, or if somebody waits to be killed
-   before. `t`: the calling thread, or NULL. */
-static inline ml_way ml_find_way(ml_thread *t, ml_greenlet *to) {
-    if (HOSTILE || !t || to->state != ML_ACTIVE || to->thread != t || to == t->current) return ML_NONE;
-    if (t->barred || atomic_load_explicit(&t->graveyard, memory_order_relaxed)) return ML_NONE;
-    if (__builtin_expect(!to->lane || to->lane->resident == to, 1)) return ML_NEAR;
-    return ml_bring(t, to);
+/* The route to `target`, or where its death forwards to. May run arbitrary code, if that is new or
+   others are to be killed before. A new one has been started then: there must be nothing any more
+   that could keep the caller from going there. If it cannot be reached, `to` is `target`. */
+ml_route ml_find_long_way(ml_thread *t, ml_greenlet *target);
+
+static inline ml_route ml_find_way(ml_thread *t, ml_greenlet *target) {
+    bool near = !HOSTILE && target->state == ML_ACTIVE && target->thread == t &&
+                target != t->current && (!target->lane || target->lane->resident == target) &&
+                !t->barred && !atomic_load_explicit(&t->graveyard, memory_order_relaxed);
+    return __builtin_expect(near, 1) ? (ml_route){target, ML_NEAR} : ml_find_long_way(t, target);
 }
 
 /* For ml_go. */
 intptr_t ml_go_far(ml_thread *t, void **fake_stack, ml_resume *resume, void *arg);
+intptr_t ml_go_fresh(ml_thread *t, ml_greenlet *to, ml_resume *resume, void *arg);
 
-/* Switches to `to` by the way that was found. The sender has done what ml_hook_leave does, and
-   t->parcel is what it sends; t->parcel.origin means nothing. When somebody switches back,
+/* Switches by a route that was found, and does not stay. The sender has done what ml_hook_leave does,
+   and t->parcel is what it sends; t->parcel.origin means nothing. When somebody switches back,
    resume(arg) runs in the place of this call, and what that returns is returned: who ends with this
    call leaves nothing of itself on the stack, where it would cost memory, and returns that are
    predicted wrong (arch.h). It calls ml_come first. */
-static inline intptr_t ml_go(ml_thread *t, ml_greenlet *to, ml_way way, ml_resume *resume,
-                             void *arg) {
+static inline intptr_t ml_go(ml_thread *t, ml_route route, ml_resume *resume, void *arg) {
     ml_greenlet *from = t->current;
     void **fake_stack = NULL;
 #ifdef ML_SANITIZE
     fake_stack = &from->fake_stack;
 #endif
     t->origin = from;
-    t->current = to;
-    if (__builtin_expect(way == ML_FAR, 0)) return ml_go_far(t, fake_stack, resume, arg);
-    ml_announce(t, to, fake_stack);
-    return ml_arch_switch(&from->sp, to->sp, resume, arg);
+    t->current = route.to;
+    if (__builtin_expect(route.way == ML_FAR, 0)) return ml_go_far(t, fake_stack, resume, arg);
+    ml_announce(t, route.to, fake_stack);
+    if (__builtin_expect(route.way == ML_FRESH, 0)) return ml_go_fresh(t, route.to, resume, arg);
+    return ml_arch_switch(&from->sp, route.to->sp, resume, arg);
 }
 
 /* The greenlet that goes on here, the current one. t->parcel is what was sent and t->origin who has
@@ -85,7 +92,7 @@ static inline ml_greenlet *ml_come(ml_thread *t) {
     return g;
 }
 
-/* To be asked when t->parcel has no kind: 0, or an error code. Then the switch that was tried has
+/* To be asked if t->parcel has no kind: 0, or an error code. Then the switch that was tried has
    failed, t->parcel is the caller's own again, and t->origin the caller. */
 int ml_take_refusal(ml_thread *t);
 

@@ -24,6 +24,7 @@ struct ml_thread {
     char *transfer_map;
     int refusal;                   /* why the switch in flight came back, or 0 ... */
     const ml_parcel_kind *refused; /* ... and what its parcel is: see ml_take_refusal */
+    void *left;                    /* where a stack was left for good */
 
     bool exited;
     size_t tenants; /* itself, and the main and started greenlets not yet finalised */

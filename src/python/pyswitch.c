@@ -161,18 +161,24 @@ static intptr_t resume(void *nothing) {
 
 static PyObject *switch_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                                PyObject *kwnames) {
+    ml_greenlet *target = ml_py_core(self);
     ml_thread *t = ml_this_thread;
-    ml_greenlet *to = ml_py_core(self);
-    ml_way way = nargs <= 1 && !kwnames ? ml_find_way(t, to) : ML_NONE;
-    if (__builtin_expect(way != ML_NONE, 1)) {
-        ml_pygreenlet *from = impl(t->current);
-        pack(&t->parcel, nargs ? Py_NewRef(args[0]) : NULL, NULL, (int)nargs);
-        ml_top_save(from->ts, &from->top, (PyObject **)args + nargs);
-        return (PyObject *)ml_go(t, to, way, resume, NULL);
+    if (__builtin_expect(t && nargs <= 1 && !kwnames, 1)) {
+        ml_route route = ml_find_way(t, target);
+        if (__builtin_expect(route.way > ML_STAY, 1)) {
+            ml_pygreenlet *from = impl(t->current);
+            pack(&t->parcel, nargs ? Py_NewRef(args[0]) : NULL, NULL, (int)nargs);
+            ml_top_save(from->ts, &from->top, (PyObject **)args + nargs);
+            return (PyObject *)ml_go(t, route, resume, NULL);
+        }
+        if (route.way < 0) {
+            if (route.way != ML_ELANGUAGE) ml_py_raise(route.way, target);
+            return NULL;
+        }
     }
     ml_parcel parcel;
     if (pack_arguments(&parcel, args, nargs, kwnames) != 0) return NULL;
-    return ml_py_switch(ml_py_core(self), &parcel);
+    return ml_py_switch(target, &parcel);
 }
 
 /* Turns the exception that is set into a parcel as `finish` and `throw` need it: GreenletExit is
@@ -277,15 +283,13 @@ void ml_hook_evict(ml_greenlet *g) { ml_top_evict(&impl(g)->top); }
 void ml_hook_restore(ml_greenlet *g) { ml_top_restore(&impl(g)->top); }
 
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
-    ml_base base;
     ml_pygreenlet *p = impl(g);
     ml_py_switches++;
     p->ts = ml_tstate();
-    ml_top_start(p->ts, &p->top, &base);
+    ml_top_start(p->ts, &p->top);
     Py_INCREF(ml_py_object(g));
     if (__builtin_expect(*ml_thread_tracer(g->thread) != NULL, 0)) ml_hook_trace(g, parcel);
     g->body(g, parcel);
-    ml_finish(g, parcel);
 }
 
 void ml_hook_take_error(ml_parcel *parcel) {

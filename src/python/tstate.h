@@ -7,9 +7,8 @@
    ml_top_init()          once, before all others
    ml_tstate()            the calling thread's state; the GIL is held
    ml_top_prepare(top)    gives a new greenlet a data stack; -1: no memory, no error set
-   ml_top_start(ts, top, base)  on a new greenlet's stack: an empty top frame. `base` (ml_base) is
-                          storage on that stack for as long as the greenlet runs. What a trace
-                          function starts is not traced, as with greenlet
+   ml_top_start(ts, top)  on a new greenlet's stack: an empty top frame. What a trace function starts
+                          is not traced, as with greenlet
    ml_top_save(ts, top, stack_end)  before the current greenlet's stack is left. stack_end: where
                           the temporaries of its innermost frame end, if known and if they are there
    ml_top_load(ts, top)   after it is entered again

@@ -4,8 +4,6 @@
 
 #include <frameobject.h>
 
-typedef CFrame ml_base;
-
 typedef struct ml_top {
     CFrame *cframe;       /* lives on the greenlet's C stack */
     PyFrameObject *frame; /* the innermost frame; the reference is that of the C stack */
@@ -16,6 +14,7 @@ typedef struct ml_top {
     int recursion_depth;
     int tracing;
     int trash_delete_nesting;
+    CFrame base; /* the outermost, while it runs */
 } ml_top;
 
 static inline PyThreadState *ml_tstate(void) { return _PyThreadState_UncheckedGet(); }
@@ -49,9 +48,9 @@ static inline bool ml_finalizing(void) { return _Py_IsFinalizing(); }
 #define ML_HAS_TRASH_NESTING 1
 static inline int ml_trash_nesting(const PyThreadState *ts) { return ts->trash_delete_nesting; }
 
-static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
-    base->previous = &ts->root_cframe;
-    ts->cframe = base;
+static inline void ml_top_start(PyThreadState *ts, ml_top *top) {
+    top->base.previous = &ts->root_cframe;
+    ts->cframe = &top->base;
     ts->frame = NULL;
     ts->exc_state = (_PyErr_StackItem){NULL, NULL, NULL, NULL};
     ts->exc_info = &ts->exc_state;

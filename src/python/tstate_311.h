@@ -7,8 +7,6 @@
 #define ML_FRAMES "frames_311.h"
 #define ML_BREAKER "breaker_311.h"
 
-typedef _PyCFrame ml_base;
-
 typedef struct ml_top {
     _PyCFrame *cframe;                 /* lives on the greenlet's C stack */
     struct _PyInterpreterFrame *frame; /* the innermost frame, for those who look from outside */
@@ -23,6 +21,7 @@ typedef struct ml_top {
     int tracing;
     int tracing_what;
     int trash_delete_nesting;
+    _PyCFrame base; /* the outermost, while it runs */
 } ml_top;
 
 #include "tstate_datastack.h"
@@ -47,10 +46,10 @@ static inline bool ml_finalizing(void) { return _Py_IsFinalizing(); }
 #define ML_HAS_TRASH_NESTING 1
 static inline int ml_trash_nesting(const PyThreadState *ts) { return ts->trash_delete_nesting; }
 
-static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
-    base->current_frame = NULL;
-    base->previous = &ts->root_cframe;
-    ts->cframe = base;
+static inline void ml_top_start(PyThreadState *ts, ml_top *top) {
+    top->base.current_frame = NULL;
+    top->base.previous = &ts->root_cframe;
+    ts->cframe = &top->base;
     ts->datastack_chunk = top->datastack_chunk;
     ts->datastack_top = top->datastack_top;
     ts->datastack_limit = top->datastack_limit;

@@ -6,8 +6,6 @@
 
 #define ML_FRAMES "frames_313.h"
 
-typedef char ml_base; /* nothing */
-
 typedef struct ml_top {
     struct _PyInterpreterFrame *frame;   /* the innermost frame, for those who look from outside */
     struct _PyInterpreterFrame *entries; /* while evicted: see ml_frames_unlink */
@@ -36,8 +34,7 @@ static inline void *ml_frame_now(const PyThreadState *ts) { return ts->current_f
 
 static inline bool ml_finalizing(void) { return Py_IsFinalizing(); }
 
-static inline void ml_top_start(PyThreadState *ts, ml_top *top, ml_base *base) {
-    (void)base;
+static inline void ml_top_start(PyThreadState *ts, ml_top *top) {
     ts->current_frame = NULL;
     ts->datastack_chunk = top->datastack_chunk;
     ts->datastack_top = top->datastack_top;
