@@ -51,11 +51,16 @@ typedef struct ml_route {
    that could keep the caller from going there. If it cannot be reached, `to` is `target`. */
 ml_route ml_find_long_way(ml_thread *t, ml_greenlet *target);
 
+/* Whether the way to `to` is ML_NEAR. */
+static inline bool ml_is_near(const ml_thread *t, const ml_greenlet *to) {
+    return !HOSTILE && to->state == ML_ACTIVE && to->thread == t && to != t->current &&
+           (!to->lane || to->lane->resident == to) && !t->barred &&
+           !atomic_load_explicit(&t->graveyard, memory_order_relaxed);
+}
+
 static inline ml_route ml_find_way(ml_thread *t, ml_greenlet *target) {
-    bool near = !HOSTILE && target->state == ML_ACTIVE && target->thread == t &&
-                target != t->current && (!target->lane || target->lane->resident == target) &&
-                !t->barred && !atomic_load_explicit(&t->graveyard, memory_order_relaxed);
-    return __builtin_expect(near, 1) ? (ml_route){target, ML_NEAR} : ml_find_long_way(t, target);
+    return __builtin_expect(ml_is_near(t, target), 1) ? (ml_route){target, ML_NEAR}
+                                                      : ml_find_long_way(t, target);
 }
 
 /* For ml_go. */

@@ -6,6 +6,7 @@
 
 PyObject *ml_PyExc_GreenletExit;
 PyObject *ml_PyExc_GreenletError;
+PyObject *ml_py_empty;
 uint64_t ml_py_switches, ml_py_buried;
 int (*ml_py_traverse_stack)(const ml_greenlet *g, visitproc visit, void *arg);
 
@@ -525,7 +526,8 @@ int ml_pygreenlet_init(void) {
     ml_PyExc_GreenletExit = PyErr_NewException("greenlet.GreenletExit", PyExc_BaseException, NULL);
     if (!ml_PyExc_GreenletExit) return -1;
     PyObject *error = PyErr_NewException("greenlet.error", NULL, NULL);
-    if (!error || init_garbage() != 0 || PyType_Ready(&ml_PyGreenlet_Type) != 0) {
+    if (!ml_py_empty) ml_py_empty = PyTuple_New(0);
+    if (!error || !ml_py_empty || init_garbage() != 0 || PyType_Ready(&ml_PyGreenlet_Type) != 0) {
         Py_XDECREF(error);
         Py_CLEAR(ml_PyExc_GreenletExit);
         return -1;

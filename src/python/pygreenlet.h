@@ -33,6 +33,7 @@ typedef struct ml_pygreenlet {
 extern PyTypeObject ml_PyGreenlet_Type;
 extern PyObject *ml_PyExc_GreenletExit;
 extern PyObject *ml_PyExc_GreenletError;
+extern PyObject *ml_py_empty; /* () */
 
 static inline bool ml_is_pygreenlet(PyObject *o) {
     return PyObject_TypeCheck(o, &ml_PyGreenlet_Type);

@@ -9,6 +9,13 @@ Py_ssize_t ml_py_main_count;
 
 static inline ml_pygreenlet *impl(ml_greenlet *g) { return (ml_pygreenlet *)g; }
 
+/* What ml_hook_enter does. */
+static inline void enter(ml_pygreenlet *p) {
+    ml_py_switches++;
+    ml_top_load(p->ts, &p->top);
+    Py_INCREF(ml_py_object(&p->core));
+}
+
 /* --------------------------------------------------------------------------------- parcels */
 
 static void discard(ml_parcel *parcel) {
@@ -128,7 +135,7 @@ PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel) {
 
 /* ------------------------------------------------------------------------- switch and throw */
 
-/* What a parcel brought that ml_go has carried: as ml_py_unpack. */
+/* As ml_py_unpack, what a switch by ml_go has brought. */
 __attribute__((noinline)) static PyObject *unpack_carried(ml_thread *t, ml_greenlet *g) {
     int refusal = ml_take_refusal(t);
     ml_parcel parcel = t->parcel;
@@ -146,31 +153,38 @@ static intptr_t resume(void *nothing) {
     (void)nothing;
     ml_thread *t = ml_this_thread;
     ml_greenlet *g = ml_come(t);
-    ml_hook_enter(g);
+    enter(impl(g));
     ml_greenlet *origin = t->origin;
-    if (__builtin_expect(t->parcel.kind != &ml_py_parcel || t->parcel.error || t->tracer ||
-                             origin->state == ML_DEAD,
+    if (__builtin_expect(t->parcel.kind != &ml_py_parcel || t->parcel.error || t->parcel.extra ||
+                             t->tracer || origin->state == ML_DEAD,
                          0))
         return (intptr_t)unpack_carried(t, g);
     PyObject *value = t->parcel.value;
-    PyObject *kwargs = t->parcel.extra;
-    int count = t->parcel.count;
+    if (!value) value = Py_NewRef(ml_py_empty);
     Py_DECREF(ml_py_object(origin));
-    return (intptr_t)as_result(value, kwargs, count);
+    return (intptr_t)value;
 }
 
-static PyObject *switch_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                               PyObject *kwnames) {
+/* Switches by a route that was found, with one argument or none: they end where args do. */
+static inline PyObject *carry(ml_thread *t, ml_route route, PyObject *value,
+                              PyObject *const *end) {
+    ml_pygreenlet *from = impl(t->current);
+    t->parcel.kind = &ml_py_parcel;
+    t->parcel.value = Py_XNewRef(value);
+    t->parcel.extra = NULL;
+    t->parcel.count = value != NULL;
+    t->parcel.error = t->parcel.results = false;
+    ml_top_save(from->ts, &from->top, (PyObject **)end);
+    return (PyObject *)ml_go(t, route, resume, NULL);
+}
+
+__attribute__((noinline)) static PyObject *switch_far(PyObject *self, PyObject *const *args,
+                                                      Py_ssize_t nargs, PyObject *kwnames) {
     ml_greenlet *target = ml_py_core(self);
     ml_thread *t = ml_this_thread;
-    if (__builtin_expect(t && nargs <= 1 && !kwnames, 1)) {
-        ml_route route = ml_find_way(t, target);
-        if (__builtin_expect(route.way > ML_STAY, 1)) {
-            ml_pygreenlet *from = impl(t->current);
-            pack(&t->parcel, nargs ? Py_NewRef(args[0]) : NULL, NULL, (int)nargs);
-            ml_top_save(from->ts, &from->top, (PyObject **)args + nargs);
-            return (PyObject *)ml_go(t, route, resume, NULL);
-        }
+    if (t && nargs <= 1 && !kwnames) {
+        ml_route route = ml_find_long_way(t, target);
+        if (route.way > ML_STAY) return carry(t, route, nargs ? *args : NULL, args + nargs);
         if (route.way < 0) {
             if (route.way != ML_ELANGUAGE) ml_py_raise(route.way, target);
             return NULL;
@@ -179,6 +193,16 @@ static PyObject *switch_method(PyObject *self, PyObject *const *args, Py_ssize_t
     ml_parcel parcel;
     if (pack_arguments(&parcel, args, nargs, kwnames) != 0) return NULL;
     return ml_py_switch(target, &parcel);
+}
+
+/* Nothing but what the common case needs: then it needs no frame. */
+static PyObject *switch_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames) {
+    ml_greenlet *to = ml_py_core(self);
+    ml_thread *t = ml_this_thread;
+    if (__builtin_expect(t && nargs <= 1 && !kwnames && ml_is_near(t, to), 1))
+        return carry(t, (ml_route){to, ML_NEAR}, nargs ? *args : NULL, args + nargs);
+    return switch_far(self, args, nargs, kwnames);
 }
 
 /* Turns the exception that is set into a parcel as `finish` and `throw` need it: GreenletExit is
@@ -272,12 +296,7 @@ void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel) {
     ml_top_save(p->ts, &p->top, arguments ? parcel->more : NULL);
 }
 
-void ml_hook_enter(ml_greenlet *g) {
-    ml_pygreenlet *p = impl(g);
-    ml_py_switches++;
-    ml_top_load(p->ts, &p->top);
-    Py_INCREF(ml_py_object(g));
-}
+void ml_hook_enter(ml_greenlet *g) { enter(impl(g)); }
 
 void ml_hook_evict(ml_greenlet *g) { ml_top_evict(&impl(g)->top); }
 void ml_hook_restore(ml_greenlet *g) { ml_top_restore(&impl(g)->top); }

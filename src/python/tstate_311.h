@@ -7,21 +7,22 @@
 #define ML_FRAMES "frames_311.h"
 #define ML_BREAKER "breaker_311.h"
 
+/* Neighbours of PyThreadState are neighbours here, in the same order: they are copied in pairs. */
 typedef struct ml_top {
     _PyCFrame *cframe;                 /* lives on the greenlet's C stack */
     struct _PyInterpreterFrame *frame; /* the innermost frame, for those who look from outside */
     _PyStackChunk *datastack_chunk;
     PyObject **datastack_top;
     PyObject **datastack_limit;
-    _PyErr_StackItem *exc_info;
     _PyErr_StackItem exc_state;
-    PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
-    PyObject *context;
+    _PyErr_StackItem *exc_info;
     int recursion_depth;
     int tracing;
     int tracing_what;
     int trash_delete_nesting;
-    _PyCFrame base; /* the outermost, while it runs */
+    PyObject *context;
+    PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
+    _PyCFrame base;       /* the outermost, while it runs */
 } ml_top;
 
 #include "tstate_datastack.h"
