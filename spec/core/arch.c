@@ -66,6 +66,14 @@ static void entry(void *arg) {
     }
 }
 
+/* Ends at once, with other control state. */
+static void leave(void *arg) {
+    CHECK(fegetround() == FE_TOWARDZERO);
+    fesetround(FE_UPWARD);
+    ml_arch_continue(arg ? ours : NULL);
+    CHECK(!"not reached");
+}
+
 int main(void) {
     fesetround(FE_DOWNWARD);
     volatile uint64_t resumed = 1;
@@ -77,6 +85,12 @@ int main(void) {
     for (uint64_t i = 1; i <= TIMES; i++) {
         switch_laden(&ours, other, i);
         CHECK(fegetround() == FE_TOWARDZERO);
+    }
+    for (uint64_t i = 1; i <= TIMES; i++) {
+        volatile uint64_t again = i;
+        CHECK(ml_arch_start(&ours, stack + STACK_SIZE, leave, &ours, resume, (void *)&again) ==
+              42);
+        CHECK(again == i + 1 && fegetround() == FE_TOWARDZERO);
     }
     puts("arch: every register was kept");
     return 0;
