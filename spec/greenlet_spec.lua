@@ -405,6 +405,61 @@ describe("a greenlet as a value", function()
     end)
 end)
 
+describe("a switch between the languages", function()
+    local long = ("x"):rep(100)
+    local cases = {
+        { "()" },
+        { "None", nil },
+        { "True", true },
+        { "7", 7 },
+        { "0.5", 0.5 },
+        { "'a'", "a" },
+        { "'" .. long .. "'", long },
+        { "(1, None)", 1, nil },
+        { "(None, 'b')", nil, "b" },
+    }
+    local py = moonlet.python
+    local ns = support.python [[
+        def echo(*args):
+            parent = __import__("greenlet").getcurrent().parent
+            while True:
+                args = parent.switch(repr(args))
+    ]]
+
+    local function sent(case)
+        return table.unpack(case, 2, case.n)
+    end
+
+    for _, case in ipairs(cases) do
+        case.n = case[1]:find ", " and 3 or case[1] == "()" and 1 or 2
+        it("brings Python " .. case[1], function()
+            local g = spawn(ns.echo)
+            assert.equal(case.n == 2 and "(" .. case[1] .. ",)" or case[1], (g:switch(sent(case))))
+            for _ = 1, 3 do assert.equal(case[1], (g:switch(sent(case)))) end
+        end)
+
+        it("brings Lua " .. case[1], function()
+            local main = moonlet.current()
+            local switch = py.eval "lambda g, *args: g.switch(*args)"
+            local g = spawn(function(...)
+                local got = values(...)
+                while true do got = values(main:switch(got)) end
+            end)
+            for _ = 1, 3 do
+                assert.same({ n = case.n - 1, sent(case) }, switch(g, sent(case)))
+            end
+        end)
+    end
+
+    it("brings Lua keyword arguments alone", function()
+        local g = spawn(function()
+            return pause().k
+        end)
+        g:switch()
+        assert.equal(1, py.eval "lambda g: g.switch(k=1)"(g))
+    end)
+end)
+
 describe("a greenlet that is dropped while suspended", function()
     local function dropped(f)
         local g = spawn(f)

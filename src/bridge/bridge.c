@@ -42,10 +42,12 @@ static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, ml_reception as
         /* From another Lua state: by way of Python. */
         if (ml_py_import_parcel(parcel) != 0) ml_py_pack_error(parcel);
     }
-    if (!parcel->error && parcel->count == 1 && !parcel->extra && lua_checkstack(L, 1) &&
-        ml_scalar_to_lua(L, parcel->value)) {
-        Py_DECREF((PyObject *)parcel->value);
-        return 1;
+    if (!parcel->error && !parcel->extra) {
+        if (!parcel->value) return 0;
+        if (parcel->count == 1 && ml_simple_to_lua(L, w, parcel->value)) {
+            Py_DECREF((PyObject *)parcel->value);
+            return 1;
+        }
     }
     if (!lua_checkstack(L, 4)) return ml_lgreenlet_overflow(L, parcel);
     int top = lua_gettop(L);
@@ -145,7 +147,8 @@ static int import_parcel(ml_parcel *parcel) {
     PyObject *kwargs = NULL;
     PyObject *value = NULL;
     bool failed = false;
-    if (count > 0 && !parcel->results && ml_is_kw(from, w, -1)) {
+    int type = count > 0 ? lua_type(from, -1) : LUA_TNIL;
+    if (type == LUA_TTABLE && !parcel->results && ml_is_kw(from, w, -1)) {
         kwargs = ml_kw_to_python(from, w, lua_gettop(from));
         failed = !kwargs;
         lua_pop(from, 1);

@@ -16,8 +16,14 @@ static void discard(ml_parcel *parcel) {
 
 const ml_parcel_kind ml_lua_parcel = {discard};
 
-static ml_parcel pack(lua_State *L, ml_world *w, int count) {
+static inline ml_parcel pack(lua_State *L, ml_world *w, int count) {
     return (ml_parcel){.kind = &ml_lua_parcel, .value = L, .extra = w, .count = count};
+}
+
+/* All but what is at 1. */
+static inline ml_parcel pack_arguments(lua_State *L, ml_world *w) {
+    int count = lua_gettop(L) - 1;
+    return count ? pack(L, w, count) : (ml_parcel){.kind = NULL};
 }
 
 int ml_lgreenlet_overflow(lua_State *L, ml_parcel *parcel) {
@@ -29,11 +35,14 @@ int ml_lgreenlet_overflow(lua_State *L, ml_parcel *parcel) {
 }
 
 /* Pushes what a parcel brought and settles it. Returns the number of values; with parcel->error
-   it is one, to be raised. Raises no Lua error itself. */
-static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, ml_reception as) {
+   it is one, to be raised. Needs a free stack slot, and checks for more. Raises no Lua error
+   itself. */
+static inline int receive(lua_State *L, ml_world *w, ml_parcel *parcel, ml_reception as) {
     int count = parcel->count;
     lua_State *from = parcel->value;
-    if (parcel->kind != &ml_lua_parcel || parcel->extra != w) {
+    if (!parcel->kind) {
+        count = 0;
+    } else if (parcel->kind != &ml_lua_parcel || parcel->extra != w) {
         count = w->bridge->receive(L, w, parcel, as);
     } else if (count && from != L) {
         if (!lua_checkstack(L, count)) return ml_lgreenlet_overflow(L, parcel);
@@ -119,30 +128,37 @@ static void run_posted(lua_State *L, ml_world *w) {
     ml_lua_return(&a);
 }
 
-/* Switches to `g` with a parcel of L's topmost values. */
-static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parcel) {
-    if (w->closed) return luaL_error(L, "the Lua state is closed");
+/* What has to be done and seen to before every switch. */
+static inline void prepare(lua_State *L, ml_world *w) {
+    if (__builtin_expect(w->closed, 0)) luaL_error(L, "the Lua state is closed");
     check_may_leave(L, w);
-    if (w->deferred_count) ml_world_drain(w);
-    if (ml_has_posted(w)) run_posted(L, w);
+    if (__builtin_expect(w->deferred_count != 0, 0)) ml_world_drain(w);
+    if (__builtin_expect(ml_has_posted(w), 0)) run_posted(L, w);
+}
+
+/* Raises what `result` of ml_switch says. */
+static __attribute__((noinline, cold)) int fail(lua_State *L, ml_world *w, int result) {
+    if (result != ML_ELANGUAGE) return luaL_error(L, "%s", ml_error_text(result));
+    w->bridge->push_error(L, w);
+    return lua_error(L);
+}
+
+/* Switches to `g` with a parcel of L's topmost values. Inlined: each return on the way from one
+   stack to the other that has another caller there is predicted wrong. */
+__attribute__((always_inline)) static inline int switch_to(lua_State *L, ml_world *w,
+                                                           ml_greenlet *g, ml_parcel *parcel) {
+    prepare(L, w);
     int result = ml_switch(g, parcel);
     ml_lua_resumed(w);
-    if (__builtin_expect(result != 0, 0)) {
-        parcel->kind = NULL;
-        if (result == ML_ELANGUAGE) {
-            w->bridge->push_error(L, w);
-            return lua_error(L);
-        }
-        return luaL_error(L, "%s", ml_error_text(result));
-    }
+    if (__builtin_expect(result != 0, 0)) return fail(L, w, result);
     int count = receive(L, w, parcel, ML_SWITCHED);
-    return parcel->error ? lua_error(L) : count;
+    return __builtin_expect(parcel->error, 0) ? lua_error(L) : count;
 }
 
 static int switch_method(lua_State *L) {
     const ml_handle *h = check_handle(L, 1);
     ml_world *w = h->world;
-    ml_parcel parcel = pack(L, w, lua_gettop(L) - 1);
+    ml_parcel parcel = pack_arguments(L, w);
     return switch_to(L, w, h->pointer, &parcel);
 }
 
@@ -163,20 +179,11 @@ static int throw_method(lua_State *L) {
 static int resume(lua_State *L) {
     const ml_handle *h = check_handle(L, 1);
     ml_world *w = h->world;
-    if (w->closed) return luaL_error(L, "the Lua state is closed");
-    check_may_leave(L, w);
-    if (w->deferred_count) ml_world_drain(w);
-    if (ml_has_posted(w)) run_posted(L, w);
-    ml_parcel parcel = pack(L, w, lua_gettop(L) - 1);
+    prepare(L, w);
+    ml_parcel parcel = pack_arguments(L, w);
     int result = ml_switch(h->pointer, &parcel);
     ml_lua_resumed(w);
-    if (__builtin_expect(result != 0, 0)) {
-        if (result == ML_ELANGUAGE) {
-            w->bridge->push_error(L, w);
-            return lua_error(L);
-        }
-        return luaL_error(L, "%s", ml_error_text(result));
-    }
+    if (__builtin_expect(result != 0, 0)) return fail(L, w, result);
     ml_greenlet *origin = parcel.origin;
     lua_pushboolean(L, parcel.results || (parcel.error && origin && origin->state == ML_DEAD));
     lua_pushboolean(L, !parcel.error);

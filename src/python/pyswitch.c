@@ -88,7 +88,7 @@ static PyObject *as_result(PyObject *value, PyObject *kwargs, int count) {
 }
 
 static int import(ml_parcel *parcel) {
-    if (parcel->kind == &ml_py_parcel) return 0;
+    if (parcel->kind == &ml_py_parcel || !parcel->kind) return 0;
     int result = ml_py_import_parcel(parcel);
     if (result != 0) parcel->kind = NULL;
     return result;
