@@ -239,6 +239,22 @@ describe("memory does not grow", function()
     ]]).run, 512)
 end)
 
+describe("greenlets that are dropped as fast as they end", function()
+    it("do not pile up", function()
+        local function nothing() end
+        support.collect()
+        local before = collectgarbage "count"
+        local most = 0
+        for i = 1, support.scaled(100000) do
+            moonlet.greenlet(nothing):switch()
+            if i % 1000 == 0 then
+                most = math.max(most, collectgarbage "count")
+            end
+        end
+        assert.is_true(most < before + 2000, most)
+    end)
+end)
+
 describe("proxies that are dropped as fast as they are made", function()
     it("do not pile up", function()
         local make = py.builtins.object

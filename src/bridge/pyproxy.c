@@ -11,20 +11,11 @@ static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex
 
 static void decref(void *o) { Py_DECREF((PyObject *)o); }
 
-/* Lua's collector is paced by the bytes that Lua allocates, and counts what it is about to finalize
-   as alive. Proxies that are dropped as fast as they are made would so pile up without limit, each
-   with a Python object that Lua does not see: they are given some weight. */
-enum { BATCH = 64, BATCH_WEIGHT = 16 /* KiB */ };
-
-static void weigh(lua_State *L, ml_world *w) {
-    if (++w->proxies % BATCH == 0 && lua_gc(L, LUA_GCISRUNNING) == 1) {
-        lua_gc(L, LUA_GCSTEP, BATCH_WEIGHT);
-    }
-}
+enum { WEIGHT = 256 }; /* of an object, about; see ml_world_weigh */
 
 void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o) {
     if (ml_identity_push(L, o)) return;
-    weigh(L, w);
+    ml_world_weigh(L, w, WEIGHT);
     ml_handle *h = ml_handle_push(L, w, &proxy_tag);
     ml_handle_set(h, Py_NewRef(o), decref);
     ml_identity_set(L, o);

@@ -317,6 +317,8 @@ static bool is_callable(lua_State *L) {
     return true;
 }
 
+enum { WEIGHT = 512 }; /* see ml_world_weigh */
+
 ml_greenlet *ml_lgreenlet_new(lua_State *L, ml_world *w) {
     bool callable = true;
     bool foreign = w->bridge->is_foreign(L, &callable);
@@ -327,6 +329,7 @@ ml_greenlet *ml_lgreenlet_new(lua_State *L, ml_world *w) {
     if (!lua_isnoneornil(L, 2)) parent = check(L, 2);
     if (w->deferred_count) ml_world_drain(w);
     lua_settop(L, 1);
+    ml_world_weigh(L, w, WEIGHT);
     ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
     ml_greenlet *g = w->bridge->create(L, foreign ? NULL : body, parent);
     if (!g) {

@@ -251,6 +251,15 @@ void ml_world_tidy(ml_world *w) {
     if (ml_has_posted(w)) ml_world_run_posted(w);
 }
 
+enum { BATCH = 16 /* KiB */ };
+
+void ml_world_weigh(lua_State *L, ml_world *w, unsigned bytes) {
+    w->weight += bytes;
+    if (w->weight < BATCH * 1024) return;
+    w->weight = 0;
+    if (lua_gc(L, LUA_GCISRUNNING) == 1) lua_gc(L, LUA_GCSTEP, BATCH);
+}
+
 ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {
     ml_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     *h = (ml_handle){.tag = tag, .world = w};

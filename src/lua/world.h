@@ -120,7 +120,7 @@ struct ml_world {
     ml_reach *reach;          /* see reach.h */
     const void *kw_metatable; /* for the bridge */
     void *texts;              /* for the bridge: what to_lua.c remembers */
-    unsigned proxies;         /* for the bridge: how many it has made */
+    unsigned weight;          /* see ml_world_weigh */
     struct {
         void *object, *name, *function;
         unsigned version;
@@ -159,6 +159,12 @@ ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag);
 bool ml_identity_push(lua_State *L, const void *pointer);
 /* Makes the userdata on top the one to be found. May raise a Lua error. */
 void ml_identity_set(lua_State *L, const void *pointer);
+
+/* About to make a handle for something of that many bytes, which Lua does not see. Its collector is
+   paced by the bytes that Lua allocates, and counts what it is about to finalize as alive: handles
+   that are dropped as fast as they are made would pile up without limit, each with what it stands
+   for. So they are given some weight. Finalizers may run. */
+void ml_world_weigh(lua_State *L, ml_world *w, unsigned bytes);
 
 /* Lets the handle stand for `pointer`, a reference that it takes over. Lua finalizes no userdata
    that are made while a state closes: the world releases those. */
