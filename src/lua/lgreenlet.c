@@ -1,4 +1,5 @@
 #include "lgreenlet.h"
+#include "../core/switch.h"
 
 #include <string.h>
 
@@ -18,12 +19,6 @@ const ml_parcel_kind ml_lua_parcel = {discard};
 
 static inline ml_parcel pack(lua_State *L, ml_world *w, int count) {
     return (ml_parcel){.kind = &ml_lua_parcel, .value = L, .extra = w, .count = count};
-}
-
-/* All but what is at 1. */
-static inline ml_parcel pack_arguments(lua_State *L, ml_world *w) {
-    int count = lua_gettop(L) - 1;
-    return count ? pack(L, w, count) : (ml_parcel){.kind = NULL};
 }
 
 int ml_lgreenlet_overflow(lua_State *L, ml_parcel *parcel) {
@@ -143,23 +138,115 @@ static __attribute__((noinline, cold)) int fail(lua_State *L, ml_world *w, int r
     return lua_error(L);
 }
 
-/* Switches to `g` with a parcel of L's topmost values. Inlined: each return on the way from one
-   stack to the other that has another caller there is predicted wrong. */
-__attribute__((always_inline)) static inline int switch_to(lua_State *L, ml_world *w,
-                                                           ml_greenlet *g, ml_parcel *parcel) {
+/* Switches to `g` with a parcel of L's topmost values. */
+static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parcel) {
     prepare(L, w);
     int result = ml_switch(g, parcel);
     ml_lua_resumed(w);
-    if (__builtin_expect(result != 0, 0)) return fail(L, w, result);
+    if (result != 0) return fail(L, w, result);
     int count = receive(L, w, parcel, ML_SWITCHED);
-    return __builtin_expect(parcel->error, 0) ? lua_error(L) : count;
+    return parcel->error ? lua_error(L) : count;
 }
 
-static int switch_method(lua_State *L) {
-    const ml_handle *h = check_handle(L, 1);
+/* The short way of the same, see ml_go. */
+
+/* A lua_CFunction whose end is ml_go: what is returned must have the same type everywhere for that to be
+   a jump. Lua reads the lower half of it, in the processors' calling conventions. */
+typedef intptr_t going(lua_State *L);
+
+static lua_CFunction as_function(going *f) { return (lua_CFunction)(void (*)(void))f; }
+
+/* Ends a function whose greenlet is at 1: switches there with the values above it. When somebody comes
+   back, `resume` goes on. To the current greenlet there is no such way: `stay` then does it all. */
+static inline intptr_t go(lua_State *L, const ml_handle *h, ml_resume *resume, going *stay) {
     ml_world *w = h->world;
-    ml_parcel parcel = pack_arguments(L, w);
-    return switch_to(L, w, h->pointer, &parcel);
+    ml_thread *t = ml_this_thread;
+    prepare(L, w);
+    ml_route route = ml_find_way(t, h->pointer);
+    if (__builtin_expect(route.way <= ML_STAY, 0)) {
+        return route.way == ML_STAY ? stay(L) : fail(L, w, route.way);
+    }
+    int count = lua_gettop(L) - 1;
+    t->parcel = (ml_parcel){.kind = NULL};
+    if (count) {
+        t->parcel.kind = &ml_lua_parcel;
+        t->parcel.value = L;
+        t->parcel.extra = w;
+        t->parcel.count = count;
+    }
+    ml_hook_leave(t->current, &t->parcel);
+    return ml_go(t, route, resume, L);
+}
+
+static __attribute__((noinline, cold)) int refused(lua_State *L, ml_world *w, ml_thread *t) {
+    int result = ml_take_refusal(t);
+    ml_parcel nothing = {.origin = t->origin};
+    ml_settle(&nothing);
+    return fail(L, w, result);
+}
+
+static __attribute__((noinline, cold)) void trace(ml_thread *t) {
+    ml_parcel parcel = t->parcel;
+    parcel.origin = t->origin;
+    ml_hook_trace(t->current, &parcel);
+    t->parcel = parcel;
+    t->origin = parcel.origin;
+}
+
+/* Somebody has come back; t->parcel is what he brought. Returns the world. */
+static inline ml_world *come(lua_State *L, ml_thread *t) {
+    ml_hook_enter(ml_come(t));
+    const ml_handle *h = lua_touserdata(L, 1);
+    ml_world *w = h->world;
+    ml_lua_resumed(w);
+    if (__builtin_expect(t->refusal != 0, 0)) refused(L, w, t);
+    if (__builtin_expect(t->tracer != NULL, 0)) trace(t);
+    return w;
+}
+
+static __attribute__((noinline)) int take_copy(lua_State *L, ml_world *w, ml_thread *t,
+                                               ml_reception as, bool *error) {
+    ml_parcel parcel = t->parcel;
+    parcel.origin = t->origin;
+    int count = receive(L, w, &parcel, as);
+    *error = parcel.error;
+    return count;
+}
+
+/* As `receive`, of what came. Nothing can use t->parcel before all is taken from it. */
+static inline int take(lua_State *L, ml_world *w, ml_thread *t, ml_reception as, bool *error) {
+    const ml_parcel *p = &t->parcel;
+    if (__builtin_expect(p->kind && (p->kind != &ml_lua_parcel || p->extra != w), 0)) {
+        return take_copy(L, w, t, as, error);
+    }
+    int count = p->count;
+    if (count) {
+        if (__builtin_expect(!lua_checkstack(L, count), 0)) return take_copy(L, w, t, as, error);
+        lua_xmove(p->value, L, count);
+    }
+    *error = p->error;
+    t->parcel.origin = t->origin;
+    ml_settle(&t->parcel);
+    return count;
+}
+
+static intptr_t switch_resumed(void *arg) {
+    lua_State *L = arg;
+    ml_thread *t = ml_this_thread;
+    ml_world *w = come(L, t);
+    bool error;
+    int count = take(L, w, t, ML_SWITCHED, &error);
+    return __builtin_expect(error, 0) ? lua_error(L) : count;
+}
+
+static intptr_t switch_to_oneself(lua_State *L) {
+    const ml_handle *h = ml_handle_at(L, 1);
+    ml_parcel parcel = pack(L, h->world, lua_gettop(L) - 1);
+    return switch_to(L, h->world, h->pointer, &parcel);
+}
+
+static intptr_t switch_method(lua_State *L) {
+    return go(L, check_handle(L, 1), switch_resumed, switch_to_oneself);
 }
 
 static int throw_method(lua_State *L) {
@@ -173,27 +260,32 @@ static int throw_method(lua_State *L) {
     return switch_to(L, w, g, &parcel);
 }
 
-/* resume(g, ...): switches to `g`, for the scheduler. Returns what came back: whether a greenlet has
-   ended, whether without an error, which one (a light userdata) and its values, which are opaque;
-   else whether it is no error, who switched here, and the values. */
-static int resume(lua_State *L) {
-    const ml_handle *h = check_handle(L, 1);
-    ml_world *w = h->world;
-    prepare(L, w);
-    ml_parcel parcel = pack_arguments(L, w);
-    int result = ml_switch(h->pointer, &parcel);
-    ml_lua_resumed(w);
-    if (__builtin_expect(result != 0, 0)) return fail(L, w, result);
-    ml_greenlet *origin = parcel.origin;
-    lua_pushboolean(L, parcel.results || (parcel.error && origin && origin->state == ML_DEAD));
-    lua_pushboolean(L, !parcel.error);
+static intptr_t resume_resumed(void *arg) {
+    lua_State *L = arg;
+    ml_thread *t = ml_this_thread;
+    ml_world *w = come(L, t);
+    const ml_parcel *p = &t->parcel;
+    ml_greenlet *origin = t->origin;
+    bool ended = p->results || (p->error && origin->state == ML_DEAD);
+    lua_pushboolean(L, ended);
+    lua_pushboolean(L, !p->error);
     lua_pushlightuserdata(L, origin);
-    int count = receive(L, w, &parcel, parcel.results ? ML_OPAQUE : ML_SWITCHED);
-    if (parcel.error) {
+    bool error;
+    int count = take(L, w, t, p->results ? ML_OPAQUE : ML_SWITCHED, &error);
+    if (__builtin_expect(error, 0)) {
         lua_pushboolean(L, 0);
         lua_replace(L, -count - 3);
     }
     return count + 3;
+}
+
+static intptr_t resume_oneself(lua_State *L) { return luaL_argerror(L, 1, "it runs"); }
+
+/* resume(g, ...): switches to `g`, which is not the current greenlet, for the scheduler. Returns what came
+   back: whether a greenlet has ended, whether without an error, which one (a light userdata) and its
+   values, which are opaque; else whether it is no error, who switched here, and the values. */
+static intptr_t resume(lua_State *L) {
+    return go(L, check_handle(L, 1), resume_resumed, resume_oneself);
 }
 
 /* ------------------------------------------------------------------------------- attributes */
@@ -369,8 +461,8 @@ static void set_functions(lua_State *L, ml_world *w, const luaL_Reg *functions) 
 }
 
 void ml_lgreenlet_open(lua_State *L, ml_world *w) {
-    static const luaL_Reg methods[] = {
-        {"switch", switch_method}, {"throw", throw_method}, {NULL, NULL}};
+    const luaL_Reg methods[] = {
+        {"switch", as_function(switch_method)}, {"throw", throw_method}, {NULL, NULL}};
     static const luaL_Reg metamethods[] = {
         {"__newindex", newindex}, {"__tostring", to_string}, {"__gc", collect}, {NULL, NULL}};
     lua_createtable(L, 0, 8);
@@ -388,7 +480,7 @@ void ml_lgreenlet_open(lua_State *L, ml_world *w) {
 }
 
 void ml_lgreenlet_register_native(lua_State *L, ml_world *w) {
-    static const luaL_Reg functions[] = {{"resume", resume}, {NULL, NULL}};
+    const luaL_Reg functions[] = {{"resume", as_function(resume)}, {NULL, NULL}};
     set_functions(L, w, functions);
 }
 

@@ -155,8 +155,9 @@ static intptr_t resume(void *nothing) {
     ml_greenlet *g = ml_come(t);
     enter(impl(g));
     ml_greenlet *origin = t->origin;
-    if (__builtin_expect(t->parcel.kind != &ml_py_parcel || t->parcel.error || t->parcel.extra ||
-                             t->tracer || origin->state == ML_DEAD,
+    bool known = t->parcel.kind ? t->parcel.kind == &ml_py_parcel : !t->refusal;
+    if (__builtin_expect(!known || t->parcel.error || t->parcel.extra || t->tracer ||
+                             origin->state == ML_DEAD,
                          0))
         return (intptr_t)unpack_carried(t, g);
     PyObject *value = t->parcel.value;
@@ -169,7 +170,7 @@ static intptr_t resume(void *nothing) {
 static inline PyObject *carry(ml_thread *t, ml_route route, PyObject *value,
                               PyObject *const *end) {
     ml_pygreenlet *from = impl(t->current);
-    t->parcel.kind = &ml_py_parcel;
+    t->parcel.kind = value ? &ml_py_parcel : NULL;
     t->parcel.value = Py_XNewRef(value);
     t->parcel.extra = NULL;
     t->parcel.count = value != NULL;
