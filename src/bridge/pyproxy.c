@@ -3,7 +3,7 @@
 #include "../lua/callsite.h"
 #include "bridge.h"
 
-static const char proxy_tag; /* registry: the metatable */
+static const char proxy_tag;
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
@@ -14,11 +14,11 @@ static void decref(void *o) { Py_DECREF((PyObject *)o); }
 enum { WEIGHT = 256 }; /* of an object, about; see ml_world_weigh */
 
 void ml_pyproxy_push(lua_State *L, ml_world *w, PyObject *o) {
-    if (ml_identity_push(L, o)) return;
+    if (ml_identity_push(L, w, o)) return;
     ml_world_weigh(L, w, WEIGHT);
-    ml_handle *h = ml_handle_push(L, w, &proxy_tag);
+    ml_handle *h = ml_handle_push(L, w, &proxy_tag, w->proxies);
     ml_handle_set(h, Py_NewRef(o), decref);
-    ml_identity_set(L, o);
+    ml_identity_set(L, w, o);
 }
 
 PyObject *ml_handle_object(const ml_handle *h) {
@@ -220,6 +220,6 @@ void ml_pyproxy_open(lua_State *L, ml_world *w) {
     lua_pushliteral(L, "Python object");
     lua_setfield(L, -2, "__name");
     ml_pyoperators_register(L, w);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &proxy_tag);
+    w->proxies = luaL_ref(L, LUA_REGISTRYINDEX);
     ml_pycall_open(L);
 }

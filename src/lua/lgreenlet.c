@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-const char ml_greenlet_tag;     /* registry: the metatable */
+const char ml_greenlet_tag;
 static const char overflow_key; /* registry: a message, for where none can be made */
 
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
@@ -17,8 +17,17 @@ static void discard(ml_parcel *parcel) {
 
 const ml_parcel_kind ml_lua_parcel = {discard};
 
-static inline ml_parcel pack(lua_State *L, ml_world *w, int count) {
-    return (ml_parcel){.kind = &ml_lua_parcel, .value = L, .extra = w, .count = count};
+/* L's topmost values. Field by field: a struct that is copied when it has just been made is read by
+   more bytes at once than it was written by, for which a processor has to wait. */
+static inline void pack(ml_parcel *parcel, lua_State *L, ml_world *w, int count) {
+    parcel->kind = &ml_lua_parcel;
+    parcel->value = L;
+    parcel->extra = w;
+    parcel->more = NULL;
+    parcel->count = count;
+    parcel->error = false;
+    parcel->results = false;
+    parcel->origin = NULL;
 }
 
 int ml_lgreenlet_overflow(lua_State *L, ml_parcel *parcel) {
@@ -68,7 +77,7 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
     ml_lua_resumed(w);
     bool failed = parcel->error || lua_pcall(L, count, LUA_MULTRET, 1) != LUA_OK;
     g->lua = NULL;
-    *parcel = pack(L, w, failed ? 1 : lua_gettop(L) - 1);
+    pack(parcel, L, w, failed ? 1 : lua_gettop(L) - 1);
     parcel->error = failed && !w->bridge->is_exit(L);
     parcel->results = true;
 }
@@ -84,11 +93,11 @@ ml_greenlet *ml_lgreenlet_test(lua_State *L, int index) {
 
 void ml_lgreenlet_push(lua_State *L, ml_world *w, ml_greenlet *g) {
     luaL_checkstack(L, 4, NULL);
-    if (ml_identity_push(L, g)) return;
-    ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
+    if (ml_identity_push(L, w, g)) return;
+    ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag, w->greenlets);
     ml_hook_retain(g);
     ml_handle_set(h, g, release);
-    ml_identity_set(L, g);
+    ml_identity_set(L, w, g);
 }
 
 static int collect(lua_State *L) {
@@ -167,12 +176,10 @@ static inline intptr_t go(lua_State *L, const ml_handle *h, ml_resume *resume, g
         return route.way == ML_STAY ? stay(L) : fail(L, w, route.way);
     }
     int count = lua_gettop(L) - 1;
-    t->parcel = (ml_parcel){.kind = NULL};
     if (count) {
-        t->parcel.kind = &ml_lua_parcel;
-        t->parcel.value = L;
-        t->parcel.extra = w;
-        t->parcel.count = count;
+        pack(&t->parcel, L, w, count);
+    } else {
+        t->parcel = (ml_parcel){.kind = NULL};
     }
     ml_hook_leave(t->current, &t->parcel);
     return ml_go(t, route, resume, L);
@@ -241,7 +248,8 @@ static intptr_t switch_resumed(void *arg) {
 
 static intptr_t switch_to_oneself(lua_State *L) {
     const ml_handle *h = ml_handle_at(L, 1);
-    ml_parcel parcel = pack(L, h->world, lua_gettop(L) - 1);
+    ml_parcel parcel;
+    pack(&parcel, L, h->world, lua_gettop(L) - 1);
     return switch_to(L, h->world, h->pointer, &parcel);
 }
 
@@ -254,7 +262,8 @@ static int throw_method(lua_State *L) {
     ml_greenlet *g = check(L, 1);
     lua_settop(L, 2);
     w->bridge->throwable(L, w);
-    ml_parcel parcel = pack(L, w, 1);
+    ml_parcel parcel;
+    pack(&parcel, L, w, 1);
     /* As in greenlet: what ends quietly ends quietly, even if it has ended long ago. */
     parcel.error = g->state != ML_DEAD || !w->bridge->is_exit(L);
     return switch_to(L, w, g, &parcel);
@@ -422,7 +431,7 @@ ml_greenlet *ml_lgreenlet_new(lua_State *L, ml_world *w) {
     if (w->deferred_count) ml_world_drain(w);
     lua_settop(L, 1);
     ml_world_weigh(L, w, WEIGHT);
-    ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag);
+    ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag, w->greenlets);
     ml_greenlet *g = w->bridge->create(L, foreign ? NULL : body, parent);
     if (!g) {
         w->bridge->push_error(L, w);
@@ -442,8 +451,9 @@ ml_greenlet *ml_lgreenlet_new(lua_State *L, ml_world *w) {
 
 /* moonlet.greenlet(f [, parent]) */
 static int new (lua_State *L) {
-    const ml_greenlet *g = ml_lgreenlet_new(L, world(L));
-    ml_identity_set(L, g);
+    ml_world *w = world(L);
+    const ml_greenlet *g = ml_lgreenlet_new(L, w);
+    ml_identity_set(L, w, g);
     return 1;
 }
 
@@ -474,7 +484,7 @@ void ml_lgreenlet_open(lua_State *L, ml_world *w) {
     set_functions(L, w, methods);
     lua_pushcclosure(L, index, 2);
     lua_setfield(L, -2, "__index");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &ml_greenlet_tag);
+    w->greenlets = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "stack overflow (too many values passed to a greenlet)");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &overflow_key);
 }

@@ -5,8 +5,7 @@
 
 enum { MAX_IDLE = 256 };
 
-static const char world_key;    /* registry[&world_key]: userdata with a pointer to the world */
-static const char identity_key; /* registry: light userdata -> userdata of a handle, weak */
+static const char world_key; /* registry[&world_key]: userdata with a pointer to the world */
 
 const char ml_threads_key;
 const ml_lua_bridge *ml_the_bridge;
@@ -121,7 +120,7 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     lua_pushliteral(L, "v");
     lua_setfield(L, -2, "__mode");
     lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &identity_key);
+    w->identity = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushlightuserdata(L, w);
     lua_pushcclosure(L, bridge->handler, 1);
     w->handler = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -260,12 +259,12 @@ void ml_world_weigh(lua_State *L, ml_world *w, unsigned bytes) {
     if (lua_gc(L, LUA_GCISRUNNING) == 1) lua_gc(L, LUA_GCSTEP, BATCH);
 }
 
-ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag) {
+ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag, int metatable) {
     ml_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     *h = (ml_handle){.tag = tag, .world = w};
     if (!make_room(w, 1)) luaL_error(L, "not enough memory");
     w->promised++;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, tag);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, metatable);
     lua_setmetatable(L, -2);
     return h;
 }
@@ -278,8 +277,8 @@ void ml_handle_set(ml_handle *h, void *pointer, void (*release)(void *)) {
     ml_world_defer(h->world, release, pointer);
 }
 
-bool ml_identity_push(lua_State *L, const void *pointer) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
+bool ml_identity_push(lua_State *L, const ml_world *w, const void *pointer) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->identity);
     if (lua_rawgetp(L, -1, pointer) == LUA_TUSERDATA) {
         /* While a state is closed, its finalized userdata are still here. */
         const ml_handle *h = lua_touserdata(L, -1);
@@ -292,8 +291,8 @@ bool ml_identity_push(lua_State *L, const void *pointer) {
     return false;
 }
 
-void ml_identity_set(lua_State *L, const void *pointer) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &identity_key);
+void ml_identity_set(lua_State *L, const ml_world *w, const void *pointer) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->identity);
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, pointer);
     lua_pop(L, 1);

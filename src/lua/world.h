@@ -92,7 +92,10 @@ struct ml_world {
     const ml_lua_bridge *bridge;
     uint64_t id;    /* no other world of the process has had it */
     ml_world *next; /* in the list of those that are not closed */
-    int handler;    /* the message handler, in the registry */
+    int handler;    /* the message handler, a reference in the registry. Others there: */
+    int identity;   /* light userdata -> userdata of a handle, weak */
+    int greenlets;  /* the metatable of greenlets */
+    int proxies;    /* for the bridge: that of its handles */
     bool closing;   /* its greenlets are being ended */
     bool closed;
     size_t users;          /* the state itself, and references from outside of it */
@@ -149,16 +152,16 @@ typedef struct ml_handle {
     bool listed;         /* released by the world when it is closed, not by a finalizer */
 } ml_handle;
 
-/* Pushes a userdata with this tag that stands for nothing yet, with the metatable that is in the
-   registry at the same address, and sees to it that its finalizer will need no memory. May raise a
-   Lua error. */
-ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag);
+/* Pushes a userdata with this tag that stands for nothing yet, with the metatable to which
+   `metatable` is a reference, and sees to it that its finalizer will need no memory. May raise a Lua
+   error. */
+ml_handle *ml_handle_push(lua_State *L, ml_world *w, const void *tag, int metatable);
 
 /* The userdata of handles are found again by what they stand for: the same thing is the same
    userdata. Pushes the one for `pointer`, or returns false and pushes nothing. */
-bool ml_identity_push(lua_State *L, const void *pointer);
+bool ml_identity_push(lua_State *L, const ml_world *w, const void *pointer);
 /* Makes the userdata on top the one to be found. May raise a Lua error. */
-void ml_identity_set(lua_State *L, const void *pointer);
+void ml_identity_set(lua_State *L, const ml_world *w, const void *pointer);
 
 /* About to make a handle for something of that many bytes, which Lua does not see. Its collector is
    paced by the bytes that Lua allocates, and counts what it is about to finalize as alive: handles
