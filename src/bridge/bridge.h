@@ -66,7 +66,10 @@ PyObject *ml_pyproxy_test(lua_State *L, int index);
 /* The same, or a Lua error that says what was expected. */
 PyObject *ml_pyproxy_check(lua_State *L, const ml_world *w, int index);
 
-/* The same for the userdata's content, of which the first field is known to be a tag. */
+/* The same at index 1 of a metamethod, whose upvalue 1 is the world; and the world. */
+PyObject *ml_pyproxy_self(lua_State *L, ml_world **w);
+
+/* As ml_pyproxy_test for the userdata's content, of which the first field is known to be a tag. */
 PyObject *ml_handle_object(const ml_handle *h);
 
 /* Metamethods for greenlets, too. */
@@ -81,7 +84,7 @@ PyObject *ml_pyproxy_item_instead(ml_activation *a, PyObject *o, PyObject *key);
 int ml_finish_call(lua_State *L, ml_world *w, PyObject *result);
 
 /* pycall: calls. Prepares a state for them; may raise. */
-void ml_pycall_open(lua_State *L);
+void ml_pycall_open(lua_State *L, ml_world *w);
 
 /* The metamethod. */
 int ml_pycall(lua_State *L);

@@ -3,8 +3,6 @@
 #include "../lua/callsite.h"
 #include "bridge.h"
 
-static const char callers_key; /* registry: name -> the function that calls methods of that name */
-
 static ml_world *world(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
 /* --------------------------------------------------------------------------------- arguments */
@@ -102,8 +100,8 @@ static int call(lua_State *L, ml_world *w, PyObject *callable) {
 }
 
 int ml_pycall(lua_State *L) {
-    ml_world *w = world(L);
-    PyObject *callable = ml_pyproxy_check(L, w, 1);
+    ml_world *w;
+    PyObject *callable = ml_pyproxy_self(L, &w);
     /* for item in iterator do: what cannot be called gives its next item. */
     if (!Py_TYPE(callable)->tp_call && PyIter_Check(callable)) return ml_pyoperators_next(L);
     return call(L, w, callable);
@@ -135,8 +133,8 @@ static PyObject *recall_method(const ml_world *w, const PyObject *o, const PyObj
 
 /* Upvalues: the world, the name, which upvalue 3 keeps alive. */
 static int call_by_name(lua_State *L) {
-    ml_world *w = world(L);
-    PyObject *o = ml_pyproxy_check(L, w, 1);
+    ml_world *w;
+    PyObject *o = ml_pyproxy_self(L, &w);
     PyObject *name = lua_touserdata(L, lua_upvalueindex(2));
     if (w->limits) return luaL_error(L, "a method that was looked up before moonlet.open");
     PyObject *function = Py_XNewRef(recall_method(w, o, name));
@@ -164,7 +162,7 @@ static int call_without_self(lua_State *L) {
 
 /* Pushes the function for methods of the name at 2; `name` (stolen) is the same. May raise. */
 static int push_caller(lua_State *L, ml_world *w, PyObject *name) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &callers_key);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->callers);
     lua_pushvalue(L, 2);
     if (lua_rawget(L, -2) == LUA_TFUNCTION) {
         Py_DECREF(name);
@@ -227,12 +225,12 @@ int ml_pycall_method(lua_State *L, ml_world *w, PyObject *o) {
     return 1;
 }
 
-void ml_pycall_open(lua_State *L) {
+void ml_pycall_open(lua_State *L, ml_world *w) {
     if (!ml_callsite_open(L)) luaL_error(L, "moonlet: this is not Lua 5.4 as it was released");
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "v");
     lua_setfield(L, -2, "__mode");
     lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &callers_key);
+    w->callers = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -124,8 +124,8 @@ static int less_equal(lua_State *L) { return compare(L, "__le", Py_LE); }
 /* Calls `function` with the object at 1, which is one by construction of the metatable unless the
    user took the metamethod out of it. */
 static PyObject *apply(lua_State *L, const char *event, PyObject *(*function)(PyObject *)) {
-    ml_world *w = world(L);
-    PyObject *o = ml_pyproxy_check(L, w, 1);
+    ml_world *w;
+    PyObject *o = ml_pyproxy_self(L, &w);
     ml_activation activation;
     ml_lua_leave(&activation, L, w);
     PyObject *result = ml_may_operate(L, &activation, event, 1) ? function(o) : NULL;

@@ -42,6 +42,17 @@ PyObject *ml_pyproxy_check(lua_State *L, const ml_world *w, int index) {
     return NULL;
 }
 
+PyObject *ml_pyproxy_self(lua_State *L, ml_world **w) {
+    const ml_handle *h = ml_handle_at(L, 1);
+    if (h && (h->tag == &proxy_tag || h->tag == &ml_greenlet_tag)) {
+        *w = h->world; /* quicker to get than the upvalue */
+        PyObject *o = (*w)->closed ? NULL : ml_handle_object(h);
+        if (o) return o;
+    }
+    *w = world(L);
+    return ml_pyproxy_check(L, *w, 1);
+}
+
 static int collect(lua_State *L) {
     ml_handle_collect(L, decref);
     return 0;
@@ -168,8 +179,8 @@ static bool push_item(lua_State *L, PyObject *o) {
 }
 
 int ml_pyproxy_index(lua_State *L) {
-    ml_world *w = world(L);
-    PyObject *o = ml_pyproxy_check(L, w, 1);
+    ml_world *w;
+    PyObject *o = ml_pyproxy_self(L, &w);
     int type = lua_type(L, 2);
     if (type == LUA_TNUMBER && !w->limits && push_item(L, o)) return 1;
     bool text = type == LUA_TSTRING;
@@ -199,8 +210,8 @@ static int assign(lua_State *L, ml_activation *a, PyObject *o) {
 }
 
 int ml_pyproxy_newindex(lua_State *L) {
-    ml_world *w = world(L);
-    PyObject *o = ml_pyproxy_check(L, w, 1);
+    ml_world *w;
+    PyObject *o = ml_pyproxy_self(L, &w);
     ml_activation a;
     ml_lua_leave(&a, L, w);
     int result = assign(L, &a, o);
@@ -221,5 +232,5 @@ void ml_pyproxy_open(lua_State *L, ml_world *w) {
     lua_setfield(L, -2, "__name");
     ml_pyoperators_register(L, w);
     w->proxies = luaL_ref(L, LUA_REGISTRYINDEX);
-    ml_pycall_open(L);
+    ml_pycall_open(L, w);
 }

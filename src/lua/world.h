@@ -96,6 +96,7 @@ struct ml_world {
     int identity;   /* light userdata -> userdata of a handle, weak */
     int greenlets;  /* the metatable of greenlets */
     int proxies;    /* for the bridge: that of its handles */
+    int callers;    /* name -> the function that calls methods of that name, weak */
     bool closing;   /* its greenlets are being ended */
     bool closed;
     size_t users;          /* the state itself, and references from outside of it */
