@@ -46,7 +46,7 @@ typedef struct ml_parcel_kind {
 /* What a switch carries. Only the room that owns the kind knows what the fields mean. The core
    moves a parcel, whole, from sender to receiver. */
 struct ml_parcel {
-    const ml_parcel_kind *kind; /* NULL: it brings nothing, and all below but `origin` is 0 */
+    const ml_parcel_kind *kind; /* NULL: it brings nothing, and all below are 0 or not looked at */
     void *value;
     void *extra;
     void *more;

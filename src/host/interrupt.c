@@ -99,7 +99,8 @@ static void handle_quit(int signum) {
 
 void ml_interrupt_install_dump(void) {
     PyObject *function = PyCFunction_New(&dump_method, NULL);
-    PyObject *module = function ? PyImport_ImportModule("signal") : NULL;
+    /* The module `signal` is this one with enums, which take longer than all else here. */
+    PyObject *module = function ? PyImport_ImportModule("_signal") : NULL;
     PyObject *before =
         module ? PyObject_CallMethod(module, "signal", "iO", SIGQUIT, function) : NULL;
     Py_XDECREF(function);
