@@ -417,6 +417,7 @@ describe("a switch between the languages", function()
         { "'" .. long .. "'", long },
         { "(1, None)", 1, nil },
         { "(None, 'b')", nil, "b" },
+        { "(1, '" .. long .. "')", 1, long },
     }
     local py = moonlet.python
     local ns = support.python [[

@@ -7,11 +7,32 @@
 
 /* ------------------------------------------------------------------------------ Python to Lua */
 
+enum { FEW = 16 }; /* values, for which nothing but the stack is asked */
+
 typedef struct delivery {
     ml_world *world;
     ml_parcel *parcel;
     ml_reception as;
 } delivery;
+
+/* Whether the value of a Python parcel is a tuple of several. */
+static bool is_several(const ml_parcel *p, ml_reception as) {
+    return p->count != 1 || (as == ML_SWITCHED && PyTuple_CheckExact((PyObject *)p->value));
+}
+
+/* Pushes `value`, or if it is `several` its items, and returns how many; or -1, with nothing pushed: that
+   could raise a Lua error. Needs a free stack slot. Then no Python code runs when it is released. */
+static int push_simple(lua_State *L, ml_world *w, PyObject *value, bool several) {
+    if (!several) return ml_simple_to_lua(L, w, value) ? 1 : -1;
+    int count = (int)PyTuple_GET_SIZE(value);
+    if (PyTuple_GET_SIZE(value) > FEW || !lua_checkstack(L, count)) return -1;
+    for (int i = 0; i < count; i++) {
+        if (ml_simple_to_lua(L, w, PyTuple_GET_ITEM(value, i))) continue;
+        lua_pop(L, i);
+        return -1;
+    }
+    return count;
+}
 
 /* Pushes the values of the Python parcel; runs protected. They were deferred to be released. */
 static int push_values(lua_State *L) {
@@ -25,8 +46,7 @@ static int push_values(lua_State *L) {
         return 1;
     }
     PyObject *value = p->value;
-    bool unpack = value && (p->count != 1 || (d->as == ML_SWITCHED && PyTuple_CheckExact(value)));
-    if (unpack) {
+    if (value && is_several(p, d->as)) {
         ml_results_to_lua(L, w, Py_NewRef(value));
     } else if (value && d->as == ML_OPAQUE) {
         ml_boxed_to_lua(L, w, value, true);
@@ -43,10 +63,11 @@ static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, ml_reception as
         if (ml_py_import_parcel(parcel) != 0) ml_py_pack_error(parcel);
     }
     if (!parcel->error && !parcel->extra) {
-        if (!parcel->value) return 0;
-        if (parcel->count == 1 && ml_simple_to_lua(L, w, parcel->value)) {
-            Py_DECREF((PyObject *)parcel->value);
-            return 1;
+        PyObject *value = parcel->value;
+        int count = value ? push_simple(L, w, value, is_several(parcel, as)) : 0;
+        if (count >= 0) {
+            Py_XDECREF(value);
+            return count;
         }
     }
     if (!lua_checkstack(L, 4)) return ml_lgreenlet_overflow(L, parcel);

@@ -422,7 +422,7 @@ enum { WEIGHT = 512 }; /* see ml_world_weigh */
 
 ml_greenlet *ml_lgreenlet_new(lua_State *L, ml_world *w) {
     bool callable = true;
-    bool foreign = w->bridge->is_foreign(L, &callable);
+    bool foreign = !lua_isfunction(L, 1) && w->bridge->is_foreign(L, &callable);
     if (!(foreign ? callable : is_callable(L))) {
         luaL_typeerror(L, 1, "function or Python callable");
     }
