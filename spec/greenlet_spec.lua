@@ -59,6 +59,32 @@ describe("switch", function()
         assert.equal(1, first)
     end)
 
+    it("fails where the stack has no room for the values", function()
+        local native = require "moonlet.native"
+        local many = {}
+        for i = 1, 900000 do
+            many[i] = i
+        end
+        local function send()
+            moonlet.current().parent:switch(table.unpack(many))
+        end
+        local function deep(level, f, ...)
+            if level == 0 then
+                return f(...)
+            end
+            return (deep(level - 1, f, ...))
+        end
+        local text = "stack overflow (too many values passed to a greenlet)"
+        local depth = 40000
+        local g = spawn(send)
+        assert.equal(text, message(deep, depth, g.switch, g))
+        local ended, ok, origin, err
+        deep(depth, function(to)
+            ended, ok, origin, err = native.resume(to)
+        end, spawn(send))
+        assert.same({ false, false, "userdata", text }, { ended, ok, type(origin), err })
+    end)
+
     it("to oneself returns the arguments", function()
         assert.same({ n = 2, "a", "b" }, values(moonlet.current():switch("a", "b")))
         local g = spawn(function()

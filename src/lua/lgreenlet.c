@@ -170,6 +170,7 @@ static lua_CFunction as_function(going *f) { return (lua_CFunction)(void (*)(voi
 static inline intptr_t go(lua_State *L, const ml_handle *h, ml_resume *resume, going *stay) {
     ml_world *w = h->world;
     ml_thread *t = ml_this_thread;
+    if (__builtin_expect(!t, 0) && !(t = ml_thread_get())) return fail(L, w, ML_ENOMEM);
     prepare(L, w);
     ml_route route = ml_find_way(t, h->pointer);
     if (__builtin_expect(route.way <= ML_STAY, 0)) {
@@ -281,11 +282,13 @@ static intptr_t resume_resumed(void *arg) {
     lua_pushlightuserdata(L, origin);
     bool error;
     int count = take(L, w, t, p->results ? ML_OPAQUE : ML_SWITCHED, &error);
-    if (__builtin_expect(error, 0)) {
-        lua_pushboolean(L, 0);
-        lua_replace(L, -count - 3);
-    }
-    return count + 3;
+    if (__builtin_expect(!error, 1)) return count + 3;
+    /* It is on top, and perhaps nothing below. */
+    lua_pushboolean(L, ended);
+    lua_pushboolean(L, 0);
+    lua_pushlightuserdata(L, origin);
+    lua_pushvalue(L, -4);
+    return 4;
 }
 
 static intptr_t resume_oneself(lua_State *L) { return luaL_argerror(L, 1, "it runs"); }
