@@ -57,19 +57,21 @@ static int push_values(lua_State *L) {
     return lua_gettop(L);
 }
 
+static int receive_simple(lua_State *L, ml_world *w, const ml_parcel *parcel, ml_reception as) {
+    if (parcel->kind != &ml_py_parcel || parcel->error || parcel->extra) return -1;
+    PyObject *value = parcel->value;
+    int count = value ? push_simple(L, w, value, is_several(parcel, as)) : 0;
+    if (count >= 0) Py_XDECREF(value);
+    return count;
+}
+
 static int receive(lua_State *L, ml_world *w, ml_parcel *parcel, ml_reception as) {
     if (parcel->kind == &ml_lua_parcel) {
         /* From another Lua state: by way of Python. */
         if (ml_py_import_parcel(parcel) != 0) ml_py_pack_error(parcel);
     }
-    if (!parcel->error && !parcel->extra) {
-        PyObject *value = parcel->value;
-        int count = value ? push_simple(L, w, value, is_several(parcel, as)) : 0;
-        if (count >= 0) {
-            Py_XDECREF(value);
-            return count;
-        }
-    }
+    int count = receive_simple(L, w, parcel, as);
+    if (count >= 0) return count;
     if (!lua_checkstack(L, 4)) return ml_lgreenlet_overflow(L, parcel);
     int top = lua_gettop(L);
     delivery d = {w, parcel, as};
@@ -139,6 +141,7 @@ const ml_lua_bridge ml_bridge = {
     .create = create,
     .is_foreign = is_foreign,
     .receive = receive,
+    .receive_simple = receive_simple,
     .push_error = ml_error_push,
     .throwable = throwable,
     .is_exit = is_exit,

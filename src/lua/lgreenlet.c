@@ -224,11 +224,11 @@ static __attribute__((noinline)) int take_copy(lua_State *L, ml_world *w, ml_thr
 /* As `receive`, of what came. Nothing can use t->parcel before all is taken from it. */
 static inline int take(lua_State *L, ml_world *w, ml_thread *t, ml_reception as, bool *error) {
     const ml_parcel *p = &t->parcel;
-    if (__builtin_expect(p->kind && (p->kind != &ml_lua_parcel || p->extra != w), 0)) {
-        return take_copy(L, w, t, as, error);
-    }
     int count = p->count;
-    if (count) {
+    if (p->kind && (p->kind != &ml_lua_parcel || p->extra != w)) {
+        count = w->bridge->receive_simple(L, w, p, as);
+        if (count < 0) return take_copy(L, w, t, as, error);
+    } else if (count) {
         if (__builtin_expect(!lua_checkstack(L, count), 0)) return take_copy(L, w, t, as, error);
         lua_xmove(p->value, L, count);
     }

@@ -47,6 +47,9 @@ typedef struct ml_lua_bridge {
        how many. If they cannot be taken, sets parcel->error and pushes one value, the error. Raises
        no Lua error. */
     int (*receive)(lua_State *L, ml_world *w, ml_parcel *parcel, ml_reception as);
+    /* The same if it cannot fail and runs no other code; -1 if it might, then nothing has been done. Needs a
+       free stack slot, and checks for more. */
+    int (*receive_simple)(lua_State *L, ml_world *w, const ml_parcel *parcel, ml_reception as);
     /* Pushes the error that the other language has set. May raise a Lua error. */
     void (*push_error)(lua_State *L, ml_world *w);
     /* Replaces the value on top by what is to be thrown for it; nil: what ends a greenlet
