@@ -194,6 +194,16 @@ static int import_parcel(ml_parcel *parcel) {
     return 0;
 }
 
+static bool import_simple(const ml_parcel *parcel, PyObject **value) {
+    if (parcel->count != 1 || parcel->error || parcel->results) return false;
+    lua_State *from = parcel->value;
+    int type = lua_type(from, -1);
+    if (type > LUA_TSTRING || type == LUA_TLIGHTUSERDATA) return false;
+    *value = ml_typed_to_python(from, parcel->extra, -1, type);
+    lua_pop(from, 1);
+    return true;
+}
+
 /* Inside a Lua finalizer the collector stands still, and would while its stack is left. */
 static bool may_switch(const ml_greenlet *current) {
     const ml_activation *a = current->lua;
@@ -238,6 +248,7 @@ void ml_bridge_open(lua_State *L) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return;
     lua_pop(L, 1);
     ml_py_import_parcel = import_parcel;
+    ml_py_import_simple = import_simple;
     ml_py_may_switch = may_switch;
     ml_world *w = ml_world_open(L, &ml_bridge);
     if (ml_objects_open(w) != 0) luaL_error(L, "not enough memory");

@@ -145,6 +145,11 @@ PyObject *ml_py_throw(ml_greenlet *g, PyObject *type, PyObject *value, PyObject 
    in place. 0, or -1 with an exception and the parcel empty. */
 extern int (*ml_py_import_parcel)(ml_parcel *parcel);
 
+/* The same for a parcel that brings one simple value: true, with the value as a new reference, or NULL with
+   an exception. False: it is something else, and nothing has been done. Looks at the parcel only at
+   first. */
+extern bool (*ml_py_import_simple)(const ml_parcel *parcel, PyObject **value);
+
 /* What another room puts here when there are moments when its stack must not be left: whether
    the current greenlet may switch now. */
 extern bool (*ml_py_may_switch)(const ml_greenlet *current);

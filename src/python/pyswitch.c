@@ -4,6 +4,7 @@
 #include "pygreenlet.h"
 
 int (*ml_py_import_parcel)(ml_parcel *parcel);
+bool (*ml_py_import_simple)(const ml_parcel *parcel, PyObject **value);
 bool (*ml_py_may_switch)(const ml_greenlet *current);
 Py_ssize_t ml_py_main_count;
 
@@ -137,9 +138,17 @@ PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel) {
 
 /* As ml_py_unpack, what a switch by ml_go has brought. */
 __attribute__((noinline)) static PyObject *unpack_carried(ml_thread *t, ml_greenlet *g) {
+    ml_greenlet *origin = t->origin;
+    bool foreign = t->parcel.kind && t->parcel.kind != &ml_py_parcel;
+    PyObject *value;
+    if (foreign && !t->tracer && origin->state != ML_DEAD &&
+        ml_py_import_simple(&t->parcel, &value)) {
+        Py_DECREF(ml_py_object(origin));
+        return value;
+    }
     int refusal = ml_take_refusal(t);
     ml_parcel parcel = t->parcel;
-    parcel.origin = t->origin;
+    parcel.origin = origin;
     if (refusal != 0) {
         ml_discard(&parcel);
         ml_py_raise(refusal, g);
