@@ -84,6 +84,8 @@ static void body(ml_greenlet *g, ml_parcel *parcel) {
 
 /* ----------------------------------------------------------------------------------- values */
 
+enum { WEIGHT = 512 }; /* see ml_world_weigh; of a greenlet without its stack, about */
+
 static void release(void *g) { ml_hook_release(g); }
 
 ml_greenlet *ml_lgreenlet_test(lua_State *L, int index) {
@@ -94,6 +96,7 @@ ml_greenlet *ml_lgreenlet_test(lua_State *L, int index) {
 void ml_lgreenlet_push(lua_State *L, ml_world *w, ml_greenlet *g) {
     luaL_checkstack(L, 4, NULL);
     if (ml_identity_push(L, w, g)) return;
+    ml_world_weigh(L, w, WEIGHT);
     ml_handle *h = ml_handle_push(L, w, &ml_greenlet_tag, w->greenlets);
     ml_hook_retain(g);
     ml_handle_set(h, g, release);
@@ -420,8 +423,6 @@ static bool is_callable(lua_State *L) {
     lua_pop(L, 1);
     return true;
 }
-
-enum { WEIGHT = 512 }; /* see ml_world_weigh */
 
 ml_greenlet *ml_lgreenlet_new(lua_State *L, ml_world *w) {
     bool callable = true;
