@@ -237,6 +237,21 @@ static void the_dying_make_room(void) {
     all_gone();
 }
 
+/* Nor does who is given up for good: for want of memory it stays where it is, and can be read. */
+static void the_abandoned_stay(void) {
+    ml_greenlet *g = host_new(ml_current(), digger, NULL);
+    host_switch(g, 5);
+    ml_lane *lane = g->lane;
+    host_fail_allocation(0, HOST_FOREVER);
+    ml_greenlet_abandon(g);
+    bool failed = host_allow_allocation() > 0;
+    CHECK(g->state == ML_DEAD && g->stays == failed && *host(g)->last);
+    CHECK((lane->resident == g) == failed && lane->tenants == failed);
+    host_release(g);
+    CHECK(!lane->resident && !lane->tenants && ml_thread_get()->lanes.free == lane);
+    all_gone();
+}
+
 /* A guest's host lane is not free until the guest has left, whatever way it goes. */
 static void a_guest_leaves(bool with_its_thread) {
     if (ml_lane_limit() == 1) return;
@@ -258,7 +273,7 @@ static void a_guest_leaves(bool with_its_thread) {
     host_allow_allocation();
     if (with_its_thread) {
         host_thread_exit();
-        CHECK(!guest->guest_of && !guest->saved);
+        CHECK(!guest->guest_of && guest->saved); /* its bytes can still be read */
         host_release(guest);
     } else {
         host_release(guest);
@@ -383,6 +398,7 @@ int main(void) {
     every_allocation_may_fail();
     a_kill_waits_for_memory();
     the_dying_make_room();
+    the_abandoned_stay();
     a_guest_leaves(false);
     a_guest_leaves(true);
     lanes_that_cannot_be_mapped_are_done_without();

@@ -202,37 +202,54 @@ void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel) {
     CHECK(g == ml_current() && parcel->kind);
 }
 
-/* A sum of the bytes that `g` has in place. Whole words, since padding between variables, which
-   AddressSanitizer guards, counts, too. */
-__attribute__((no_sanitize("address"))) static uint64_t sum(const ml_greenlet *g) {
+/* A sum of `size` bytes. Whole words, since padding between variables, which AddressSanitizer guards,
+   counts, too. */
+__attribute__((no_sanitize("address"))) static uint64_t sum(const void *bytes, size_t size) {
     uint64_t all = 0;
-    for (const volatile uint64_t *p = g->sp; (const char *)p < g->lane->base; p++) {
-        all = all * 31 + *p;
+    for (const volatile uint64_t *p = bytes; size >= sizeof *p; size -= sizeof *p) {
+        all = all * 31 + *p++;
     }
     return all;
 }
 
-void ml_hook_evict(ml_greenlet *g) {
-    host_greenlet *h = host(g);
-    CHECK(g->state == ML_ACTIVE && g->sp && g->lane->resident == g);
-    CHECK(!h->evicted);
-    h->evicted = true;
-    h->bytes = sum(g);
+/* In use of the loft, in words: more or less of it. The last one has a pointer to itself, which moves. */
+static size_t loft_words(const host_greenlet *h) {
+    return (uintptr_t)h / 64 % (ML_LOFT_SIZE / sizeof(void *)) + 1;
 }
 
-void ml_hook_restore(ml_greenlet *g) {
+size_t ml_hook_loft_used(const ml_greenlet *g) {
+    CHECK(ml_in_place(g));
+    return loft_words((const host_greenlet *)g) * sizeof(void *);
+}
+
+void ml_hook_moved(ml_greenlet *g, const char *from, size_t size, char *to) {
     host_greenlet *h = host(g);
-    CHECK(g->state == ML_ACTIVE && !g->lane->resident);
-    CHECK(h->evicted && h->bytes == sum(g));
-    h->evicted = false;
+    CHECK(g->state == ML_ACTIVE && g->sp && (to != g->sp || !g->lane->resident));
+    CHECK(h->evicted == (from != g->sp) && size == g->saved_size);
+    if (!h->evicted) h->bytes = sum(from, size);
+    CHECK(h->bytes == sum(to, size));
+    CHECK((const char *)h->last == from + size - sizeof(void *));
+    h->last = (void **)(to + size - sizeof(void *));
+    h->evicted = to != g->sp;
+}
+
+/* What is in the loft of `g`, which runs. */
+static void check_loft(const ml_greenlet *g) {
+    const host_greenlet *h = (const host_greenlet *)g;
+    void **loft = g->lane ? ml_loft(g) : NULL;
+    if (loft) CHECK(h->last == &loft[loft_words(h) - 1] && *h->last == h->last);
 }
 
 void ml_hook_enter(ml_greenlet *g) {
     CHECK(g == ml_current() && !host(g)->evicted);
+    check_loft(g);
     host_retain(g);
 }
 
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
+    void **loft = ml_loft(g);
+    host(g)->last = &loft[loft_words(host(g)) - 1];
+    *host(g)->last = host(g)->last;
     ml_hook_enter(g);
     if (*ml_thread_tracer(g->thread)) ml_hook_trace(g, parcel);
     g->body(g, parcel);

@@ -26,6 +26,7 @@ enum { SANITIZED = 0 };
 typedef struct host_greenlet {
     ml_greenlet core;
     int references;
+    void **last;                       /* in use of its loft, wherever that is */
     bool evicted;                      /* its bytes are not in place ... */
     uint64_t bytes;                    /* ... and what they were */
     void *data;                        /* for the test */

@@ -109,11 +109,16 @@ static PyObject *python_lines(PyObject *frame, PyObject *outer) {
     return text;
 }
 
+/* The frame that was the current one on the stack of `g`, where it is now. */
+static void *frame_at(const ml_greenlet *g, void *frame) {
+    return frame ? (void *)ml_stack_view(g, frame) : NULL;
+}
+
 /* Where Python was when it called the Lua code of `g` that has left for Python again at `next`, or, if
    that is NULL, the outermost one. NULL: nowhere. */
 static void *caller(const ml_greenlet *g, const ml_activation *next) {
-    if (!next) return g->lua_frame;
-    return next->inside ? next->frame : NULL;
+    if (!next) return frame_at(g, g->lua_frame);
+    return next->inside ? frame_at(g, next->frame) : NULL;
 }
 
 /* Adds the Python frames from `frame` (stolen) outwards, up to `end`. Runs no Python code: frames know
@@ -177,7 +182,8 @@ static void add_outer(lua_State *L, luaL_Buffer *b, ml_world *w, const ml_greenl
                       const ml_activation *a, const lua_State *shown) {
     while (a && a->inside) {
         const ml_activation *next = view(g, a->previous);
-        if (a->border) add_python(L, b, w, ml_frame_object(a->frame), caller(g, next));
+        if (a->border)
+            add_python(L, b, w, ml_frame_object(frame_at(g, a->frame)), caller(g, next));
         int first = level_of(a->L, 0, a->border);
         add_lua(L, b, a->L, first, level_of(a->L, first, border_of(a->L, next)));
         if (next && next->L != a->L) {
@@ -192,7 +198,7 @@ static void add_outer(lua_State *L, luaL_Buffer *b, ml_world *w, const ml_greenl
         add_coroutines(L, b, own, shown);
         add_lua(L, b, own, 0, level_of(own, 0, NULL));
     }
-    if (!a && g->lua_frame) add_python(L, b, w, ml_frame_object(g->lua_frame), NULL);
+    if (!a && g->lua_frame) add_python(L, b, w, ml_frame_object(frame_at(g, g->lua_frame)), NULL);
 }
 
 static void add_stack(lua_State *L, luaL_Buffer *b, ml_world *w, int level) {

@@ -4,6 +4,9 @@
    regions on which all other greenlets run. A greenlet stays on its lane for life. The lane's
    resident is the greenlet whose bytes are in place; the others wait on the heap.
 
+   A language may have a stack of its own beside that of C (CPython's frames are on one). For that
+   a lane has a loft above its base: what a greenlet has there moves with its C stack.
+
    The core knows no language. What carries a greenlet in a language (its owner), what a switch
    transports (its parcel) and what happens around a switch (the hooks) is opaque here.
 
@@ -70,6 +73,7 @@ struct ml_greenlet {
     ml_thread *thread; /* NULL until started */
     ml_state state;
     bool kill_queued;
+    bool stays; /* dead without an end, its bytes still in place: there was no memory for them */
     ml_greenlet *parent; /* a counted reference */
     ml_body body;
     void *owner;       /* the object that carries this greenlet in the owning language */
@@ -77,7 +81,7 @@ struct ml_greenlet {
     void *lua_threads; /* and the Lua threads it has */
     void *lua_home;    /* and the Lua state of who made it */
     void *lua_frame;   /* for the bridge: what has called Lua first, while Lua has not returned */
-    char *saved;       /* while evicted: its bytes, sp to the lane's base */
+    char *saved;       /* while evicted: its bytes, from sp to the last in use of the loft */
     size_t saved_size;
     size_t saved_capacity;
     ml_lane *guest_of;      /* the lane that lends its memory for `saved`, or NULL: the heap */
@@ -118,11 +122,13 @@ void ml_hook_enter(ml_greenlet *g);
    that, up to the last ml_hook_leave. */
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel);
 
-/* The bytes of the suspended `g` are about to leave their place, to the heap or for good; and are
-   back there. In between, nothing may point into them that somebody follows. May not fail,
-   allocate or switch. The first may write to the bytes: what it writes will be back, too. */
-void ml_hook_evict(ml_greenlet *g);
-void ml_hook_restore(ml_greenlet *g);
+/* How much of the loft of the suspended `g` is in use, from its start. Its bytes are in place. */
+size_t ml_hook_loft_used(const ml_greenlet *g);
+
+/* The `size` bytes of the suspended `g`, those in its loft included, were copied from `from` to `to`:
+   what points into them and is followed while it is suspended must point into the copy. May not fail,
+   allocate or switch. */
+void ml_hook_moved(ml_greenlet *g, const char *from, size_t size, char *to);
 
 /* `g`, the current greenlet, was switched to and its thread has a tracer (ml_thread_tracer): tells
    it, and may replace what `parcel` brings. May run arbitrary code. */
@@ -170,12 +176,13 @@ ml_thread *ml_greenlet_thread(const ml_greenlet *g);
 /* Makes `g` (zeroed memory of the caller's) a new greenlet. Retains `parent`. */
 void ml_greenlet_init(ml_greenlet *g, void *owner, ml_greenlet *parent, ml_body body);
 
-/* Releases what a greenlet that will never run again holds; not the struct itself. For one of
-   another thread the callers see to it that nobody else does the same (the GIL does). */
+/* Releases what a greenlet that will never run again holds, the bytes of its stack, too; not the
+   struct itself. For one of another thread the callers see to it that nobody else does the same
+   (the GIL does). */
 void ml_greenlet_fini(ml_greenlet *g);
 
-/* The suspended `g` will never run again, nor be unwound: it is dead, its stack is dropped with all
-   that its frames refer to. Called by the thread of `g`. */
+/* The suspended `g` will never run again, nor be unwound: it is dead. Its bytes stay where they can
+   be read up to ml_greenlet_fini. Called by the thread of `g`. */
 void ml_greenlet_abandon(ml_greenlet *g);
 
 bool ml_is_main(const ml_greenlet *g);
@@ -196,8 +203,12 @@ size_t ml_stack_left(size_t *size);
 bool ml_in_place(const ml_greenlet *g);
 
 /* Where the byte at `address`, an address that code on the stack of the suspended `g` knows, is now:
-   if it is on that stack, perhaps copied aside. */
+   if it is on that stack or in its loft, perhaps copied aside. */
 const void *ml_stack_view(const ml_greenlet *g, const void *address);
+
+/* The loft of `g`, which runs on a lane: ML_LOFT_SIZE bytes, aligned to 64, of any content. */
+#define ML_LOFT_SIZE 4096
+void *ml_loft(const ml_greenlet *g);
 
 /* ML_ECYCLE, ML_EMAIN or ML_ETHREAD if refused. */
 int ml_set_parent(ml_greenlet *g, ml_greenlet *parent);

@@ -28,6 +28,7 @@ void ml_greenlet_init(ml_greenlet *g, void *owner, ml_greenlet *parent, ml_body 
 
 void ml_greenlet_fini(ml_greenlet *g) {
     ml_thread *t = g->thread;
+    if (g->stays && !t->exited) ml_lane_leave(&t->lanes, g);
     if (g->saved) {
         if (t) {
             ml_lane_forget(&t->lanes, g);
@@ -45,9 +46,9 @@ void ml_greenlet_fini(ml_greenlet *g) {
 
 void ml_greenlet_abandon(ml_greenlet *g) {
     ml_lanes *lanes = &g->thread->lanes;
-    if (g->lane->resident == g) ml_hook_evict(g);
-    if (g->saved) ml_lane_forget(lanes, g);
-    ml_lane_leave(lanes, g);
+    bool in_place = g->lane->resident == g;
+    g->stays = in_place && ml_lane_evict(lanes, g->lane, NULL) != 0;
+    if (!g->stays) ml_lane_leave(lanes, g);
     g->state = ML_DEAD;
 }
 
@@ -65,9 +66,11 @@ bool ml_in_place(const ml_greenlet *g) { return !g->lane || g->lane->resident ==
 
 const void *ml_stack_view(const ml_greenlet *g, const void *address) {
     if (ml_in_place(g)) return address;
-    size_t below = (size_t)(g->lane->base - (const char *)address); /* huge: not on the stack */
-    return below <= g->saved_size ? g->saved + g->saved_size - below : address;
+    size_t above = (size_t)((const char *)address - (const char *)g->sp); /* huge: below */
+    return above <= g->saved_size ? g->saved + above : address;
 }
+
+void *ml_loft(const ml_greenlet *g) { return g->lane->base; }
 
 ml_thread *ml_greenlet_thread(const ml_greenlet *g) {
     while (g && !g->thread) g = g->parent;
@@ -94,8 +97,9 @@ int ml_set_parent(ml_greenlet *g, ml_greenlet *parent) {
    A switch to a resident is ml_arch_switch and nothing else. Otherwise bytes move first:
 
         lane of the target              heap
-        base  +-----------------+
-              | resident's      | --- evict ---> resident->saved
+              |                 |
+              +-----------------+
+        base  | resident's      | --- evict ---> resident->saved
               | live bytes      |
           sp  +-----------------+ <-- restore -- target->saved
               |                 |

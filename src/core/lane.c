@@ -77,7 +77,7 @@ static ml_lane *reserve(ml_lanes *lanes) {
     lane->index = lanes->count;
     /* Equal offsets in every lane would compete for the same few sets of the caches: spread the
        bases over a page, in steps of a cache line that are coprime to its 64 lines. */
-    lane->base = map + size - 64 * (size_t)(lane->index * 19 % 64);
+    lane->base = map + size - ML_LOFT_SIZE - 64 * (size_t)(lane->index * 19 % 64);
     lanes->all[lanes->count++] = lane;
     return lane;
 }
@@ -140,7 +140,8 @@ void ml_lane_leave(ml_lanes *lanes, ml_greenlet *g) {
 static int make_buffer(ml_greenlet *g, size_t size) {
     bool fits = g->saved && g->saved_capacity >= size;
     if (fits && g->saved_capacity / 4 <= size) return 0;
-    size_t capacity = HOSTILE ? size : (size + 63) & ~(size_t)63;
+    /* All of what malloc gives for it: of each 16 bytes of the heap 8 of its own are kept. */
+    size_t capacity = HOSTILE ? size : (size + 7 + 15) / 16 * 16 - 8;
     char *saved = ml_the_memory.allocate(capacity);
     if (!saved) return fits ? 0 : ML_ENOMEM;
     ml_the_memory.release(g->saved);
@@ -174,6 +175,7 @@ static int move_guest(ml_lane *lane, ml_lane *lender) {
         return ML_ENOMEM;
     }
     memcpy(guest->saved, lent, guest->saved_size);
+    ml_hook_moved(guest, lent, guest->saved_size, guest->saved);
     lane->guest = NULL;
     return 0;
 }
@@ -182,11 +184,11 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
     if (lane->guest) return move_guest(lane, lender); /* then there is no resident */
     ml_greenlet *g = lane->resident;
     if (!g) return 0;
-    size_t size = (size_t)(lane->base - (char *)g->sp);
+    size_t size = (size_t)(lane->base - (char *)g->sp) + ml_hook_loft_used(g);
     if (make_place(g, size, lender) != 0) return ML_ENOMEM;
-    ml_hook_evict(g);
     ml_copy_stack(g->saved, g->sp, size);
     g->saved_size = size;
+    ml_hook_moved(g, g->sp, size, g->saved);
     lane->resident = NULL;
     atomic_signal_fence(memory_order_seq_cst); /* see ml_in_place */
     ml_unpoison(g->sp, size);
@@ -198,7 +200,7 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
 void ml_lane_restore(ml_lanes *lanes, ml_greenlet *g) {
     ml_unpoison(g->sp, g->saved_size);
     ml_copy_stack(g->sp, g->saved, g->saved_size);
-    ml_hook_restore(g);
+    ml_hook_moved(g, g->saved, g->saved_size, g->sp);
     atomic_signal_fence(memory_order_seq_cst); /* see ml_in_place */
     g->lane->resident = g;
     if (HOSTILE || g->guest_of) ml_lane_forget(lanes, g);
@@ -219,12 +221,7 @@ void ml_lane_forget(ml_lanes *lanes, ml_greenlet *g) {
 void ml_lanes_fini(ml_lanes *lanes) {
     for (unsigned i = 0; i < lanes->count; i++) {
         ml_lane *lane = lanes->all[i];
-        if (lane->resident) ml_hook_evict(lane->resident);
-        if (lane->guest) {
-            lane->guest->saved = NULL;
-            lane->guest->guest_of = NULL;
-        }
-        unmap(lane);
+        if (ml_lane_evict(lanes, lane, NULL) == 0) unmap(lane);
     }
     ml_the_memory.release(lanes->all);
     memset(lanes, 0, sizeof *lanes);

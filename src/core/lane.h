@@ -15,7 +15,7 @@ enum { HOSTILE = 0 };
 
 struct ml_lane {
     ml_greenlet *resident; /* whose bytes are in place, or NULL */
-    char *base;            /* where its greenlets start, 16-byte aligned */
+    char *base;            /* where its greenlets start and the loft is, 64-byte aligned */
     char *low;             /* the lowest usable address */
     ml_greenlet *guest;    /* an evicted greenlet of another lane, kept at `low`, or NULL */
     unsigned tenants;      /* the active greenlets that live here */
@@ -45,7 +45,8 @@ void ml_lane_leave(ml_lanes *lanes, ml_greenlet *g);
 
 /* Empties the lane: copies the bytes of its resident, or of the guest it holds, to the heap, or
    to the memory of `lender`, a lane that has neither (NULL: the heap only). 0 or ML_ENOMEM, then
-   nothing has changed; with a lender it cannot fail. The caller stands on neither lane. */
+   nothing has changed; with a lender it cannot fail. The caller stands on neither lane, unless the
+   resident will never run again. */
 int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender);
 
 /* Puts the bytes of the evicted `g` back on its lane, which has no resident. Needs no memory. */
@@ -54,7 +55,7 @@ void ml_lane_restore(ml_lanes *lanes, ml_greenlet *g);
 /* Frees the evicted bytes of `g`, if it has any. */
 void ml_lane_forget(ml_lanes *lanes, ml_greenlet *g);
 
-/* Unmaps all lanes. */
+/* Unmaps all lanes, but for those whose bytes find no memory to go to. */
 void ml_lanes_fini(ml_lanes *lanes);
 
 #endif

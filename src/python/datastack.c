@@ -4,49 +4,23 @@
 
 #include <stdatomic.h>
 
-/* Enough for five or six frames of ordinary functions, so for most tasks that wait. */
-#define ROOT_SIZE 1024
 /* DATA_STACK_CHUNK_SIZE of CPython's Python/pystate.c. */
 #define CHUNK_SIZE ((size_t)16 << 10)
 
-enum { MAX_ROOTS = 1024, MAX_CHUNKS = 64 };
+enum { MAX_CHUNKS = 64 };
 
-static _PyStackChunk *roots;
-static int root_count;
 static void *chunks; /* linked by their first word */
 static int chunk_count;
 static atomic_flag chunks_in_use = ATOMIC_FLAG_INIT;
 static PyObjectArenaAllocator arena; /* the one that was there before */
-
-_PyStackChunk *ml_datastack_new(void) {
-    _PyStackChunk *chunk = roots;
-    if (chunk) {
-        roots = chunk->previous;
-        root_count--;
-    } else {
-        chunk = PyMem_RawMalloc(ROOT_SIZE);
-        if (!chunk) return NULL;
-    }
-    chunk->previous = NULL;
-    chunk->size = ROOT_SIZE;
-    chunk->top = 0;
-    return chunk;
-}
+static void (*on_release)(void);
 
 void ml_datastack_free(_PyStackChunk *chunk) {
-    while (chunk) {
+    while (chunk && chunk->size != ML_LOFT_SIZE) {
         _PyStackChunk *previous = chunk->previous;
-        if (chunk->size != ROOT_SIZE) {
-            PyObjectArenaAllocator now;
-            PyObject_GetArenaAllocator(&now);
-            now.free(now.ctx, chunk, chunk->size);
-        } else if (root_count < MAX_ROOTS) {
-            chunk->previous = roots;
-            roots = chunk;
-            root_count++;
-        } else {
-            PyMem_RawFree(chunk);
-        }
+        PyObjectArenaAllocator now;
+        PyObject_GetArenaAllocator(&now);
+        now.free(now.ctx, chunk, chunk->size);
         chunk = previous;
     }
 }
@@ -74,10 +48,9 @@ static void *allocate(void *ctx, size_t size) {
 
 static void release(void *ctx, void *memory, size_t size) {
     (void)ctx;
-    if (size == ROOT_SIZE) { /* its greenlet was running when the thread state was cleared */
-        PyMem_RawFree(memory);
-        return;
-    }
+    on_release();
+    if (size == ML_LOFT_SIZE)
+        return; /* its greenlet was running when the thread state was cleared */
     if (size == CHUNK_SIZE && enter()) {
         bool kept = chunk_count < MAX_CHUNKS;
         if (kept) {
@@ -91,7 +64,14 @@ static void release(void *ctx, void *memory, size_t size) {
     arena.free(arena.ctx, memory, size);
 }
 
-void ml_datastack_init(void) {
+bool ml_datastack_watched(void) {
+    PyObjectArenaAllocator now;
+    PyObject_GetArenaAllocator(&now);
+    return now.free == release;
+}
+
+void ml_datastack_init(void (*popped)(void)) {
+    on_release = popped;
     PyObject_GetArenaAllocator(&arena);
     PyObject_SetArenaAllocator(&(PyObjectArenaAllocator){NULL, allocate, release});
 }

@@ -122,33 +122,21 @@ void ml_frames_drop(struct _PyInterpreterFrame *frame, PyObject **stack_end) {
     PyErr_Restore(type, value, traceback);
 }
 
-/* ---------------------------------------------------------------------------------- eviction
+/* ------------------------------------------------------------------------------------ move */
 
-   An entry frame is only a landmark: ceval.c uses code, owner and the link to the frame that
-   called it. The other fields are free to hold what restores the chain:
-
-       F.previous ---> E.previous ---> P        in place
-       F.previous -------------------> P        evicted; saved with E: f_globals = &F.previous,
-                                                f_builtins = the next entry frame */
-
-struct _PyInterpreterFrame *ml_frames_unlink(struct _PyInterpreterFrame **frame) {
-    iframe *entries = NULL;
-    for (iframe **link = frame; *link; link = &(*link)->previous) {
-        iframe *entry = *link;
-        if (!on_c_stack(entry)) continue;
-        iframe *next = in_heap(entry);
-        entry->f_globals = (PyObject *)link;
-        entry->f_builtins = (PyObject *)entries;
-        entries = entry;
-        *link = next;
-        if (!next) break;
-    }
-    return entries;
-}
-
-void ml_frames_link(struct _PyInterpreterFrame *entries) {
-    for (iframe *entry = entries; entry; entry = (iframe *)entry->f_builtins) {
-        *(iframe **)entry->f_globals = entry;
+void ml_frames_moved(struct _PyInterpreterFrame **frame, const void *first,
+                     struct _PyInterpreterFrame ***border, const char *from, size_t size,
+                     ptrdiff_t distance) {
+    /* A frame that is being made or released is on the data stack, but not in the chain. While `first`
+       is in the chain, so are all that it has come from, and the link out of them stays. */
+    bool known = false;
+    for (iframe **link = *border ? *border : frame; *link; link = &(*link)->previous) {
+        known |= *link == first;
+        if ((size_t)((char *)*link - from) >= size) continue;
+        if (known && !FRAMES_ON_C_STACK && ml_datastack_watched()) *border = link;
+        known = false;
+        iframe *f = *link = (iframe *)((char *)*link + distance);
+        if (!on_c_stack(f) && f->frame_obj) f->frame_obj->f_frame = f;
     }
 }
 

@@ -26,10 +26,15 @@ int ml_frames_traverse(struct _PyInterpreterFrame *frame, PyObject **stack_end,
    none of the frames is visible; the C stack is not needed any more when that begins. */
 void ml_frames_drop(struct _PyInterpreterFrame *frame, PyObject **stack_end);
 
-/* Links the chain that begins at *frame around its entry frames, whose bytes are about to go.
-   Returns a list of them, kept in these bytes, with which, once they are back, ml_frames_link
-   restores the chain. Neither needs memory. */
-struct _PyInterpreterFrame *ml_frames_unlink(struct _PyInterpreterFrame **frame);
-void ml_frames_link(struct _PyInterpreterFrame *entries);
+/* The `size` bytes from `from` on, with all frames of the chain at *frame that are neither in further
+   chunks nor in generators, were copied `distance` further on: makes the chain, and the frame
+   objects, that of the copies.
+
+   first: the frame that the oldest of the further chunks begins with; NULL: there is none.
+   *border: NULL at first, and again when a chunk is given back (ml_datastack_init sees to that). It
+   spares the way through the frames in further chunks: it is the link that leads out of them. */
+void ml_frames_moved(struct _PyInterpreterFrame **frame, const void *first,
+                     struct _PyInterpreterFrame ***border, const char *from, size_t size,
+                     ptrdiff_t distance);
 
 #endif

@@ -5,6 +5,8 @@
 
 typedef _PyInterpreterFrame iframe;
 
+enum { FRAMES_ON_C_STACK = 0 };
+
 static inline bool on_c_stack(const iframe *f) {
     (void)f;
     return false;

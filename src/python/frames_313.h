@@ -4,6 +4,8 @@
 
 typedef _PyInterpreterFrame iframe;
 
+enum { FRAMES_ON_C_STACK = 1 };
+
 static inline bool on_c_stack(const iframe *f) { return f->owner == FRAME_OWNED_BY_CSTACK; }
 static inline PyCodeObject *code_of(const iframe *f) { return (PyCodeObject *)f->f_executable; }
 static inline PyObject *function_of(const iframe *f) { return f->f_funcobj; }

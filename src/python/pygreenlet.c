@@ -113,7 +113,7 @@ static void find_ends(const ml_pygreenlet *p, PyObject **ends[MAX_ENDS]) {
     int count = 0;
     for (const ml_call *call = p->calls; call && count < MAX_ENDS - 1; call = call->outer) {
         call = ml_stack_view(&p->core, call);
-        ends[count++] = call->end;
+        ends[count++] = (PyObject **)ml_stack_view(&p->core, call->end);
     }
     ends[count] = NULL;
 }
@@ -521,6 +521,10 @@ PyTypeObject ml_PyGreenlet_Type = {
     .tp_dictoffset = offsetof(PyGreenlet, dict),
 };
 
+static void popped(void) {
+    if (ml_this_thread_or_null()) ml_top_popped(&((ml_pygreenlet *)ml_current())->top);
+}
+
 int ml_pygreenlet_init(void) {
     if (ml_PyExc_GreenletError) return 0;
     ml_PyExc_GreenletExit = PyErr_NewException("greenlet.GreenletExit", PyExc_BaseException, NULL);
@@ -533,6 +537,6 @@ int ml_pygreenlet_init(void) {
         return -1;
     }
     ml_PyExc_GreenletError = error;
-    ml_top_init();
+    ml_top_init(popped);
     return 0;
 }

@@ -308,14 +308,18 @@ void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel) {
 
 void ml_hook_enter(ml_greenlet *g) { enter(impl(g)); }
 
-void ml_hook_evict(ml_greenlet *g) { ml_top_evict(&impl(g)->top); }
-void ml_hook_restore(ml_greenlet *g) { ml_top_restore(&impl(g)->top); }
+size_t ml_hook_loft_used(const ml_greenlet *g) {
+    return ml_top_loft_used(&((const ml_pygreenlet *)g)->top, ml_loft(g));
+}
+void ml_hook_moved(ml_greenlet *g, const char *from, size_t size, char *to) {
+    ml_top_moved(&impl(g)->top, from, size, to);
+}
 
 void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     ml_pygreenlet *p = impl(g);
     ml_py_switches++;
     p->ts = ml_tstate();
-    ml_top_start(p->ts, &p->top);
+    ml_top_start(p->ts, &p->top, ml_loft(g));
     Py_INCREF(ml_py_object(g));
     if (__builtin_expect(*ml_thread_tracer(g->thread) != NULL, 0)) ml_hook_trace(g, parcel);
     g->body(g, parcel);
@@ -405,9 +409,7 @@ int ml_hook_prepare(ml_greenlet *g) {
         }
         Py_XSETREF(p->start, callable);
     }
-    if (ml_top_prepare(&p->top) == 0) return 0;
-    PyErr_NoMemory();
-    return ML_ELANGUAGE;
+    return 0;
 }
 
 /* ------------------------------------------------------------------------------------- kill */

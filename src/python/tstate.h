@@ -4,19 +4,21 @@
    here, all `static inline`, and names what else differs: ML_FRAMES, a header for frames.c, and
    with it that there is a data stack. Nothing else in moonlet tests the version.
 
-   ml_top_init()          once, before all others
+   ml_top_init(popped)    once, before all others. `popped` is called, on any thread, before a piece of a
+                          data stack is given back, and calls
+   ml_top_popped(top)     for the current greenlet of its thread
    ml_tstate()            the calling thread's state; the GIL is held
-   ml_top_prepare(top)    gives a new greenlet a data stack; -1: no memory, no error set
-   ml_top_start(ts, top)  on a new greenlet's stack: an empty top frame. What a trace function starts
-                          is not traced, as with greenlet
+   ml_top_start(ts, top, loft)  on a new greenlet's stack: an empty top frame. `loft` is what core.h says.
+                          What a trace function starts is not traced, as with greenlet
    ml_top_save(ts, top, stack_end)  before the current greenlet's stack is left. stack_end: where
                           the temporaries of its innermost frame end, if known and if they are there
    ml_top_load(ts, top)   after it is entered again
    ml_top_finish(ts, top) the running greenlet has no frame any more, and nothing but a switch is
                           to come: frees its data stack
-   ml_top_evict(top), ml_top_restore(top)  before the C stack of a suspended greenlet leaves its
-                          place, to the heap or for good, and after it is back: in between no frame
-                          refers to it. Runs no other code
+   ml_top_loft_used(top, loft)  how much it uses of its loft, of one that is suspended
+   ml_top_moved(top, from, size, to)  after the bytes of a suspended greenlet, from its C stack to the
+                          end of what it uses of its loft, were copied: its frames and their objects are
+                          at `to` now. Runs no other code
    ml_top_drop(top)       frees the data stack and references of one that will never run again, also
                           of its frames. May run arbitrary code; allowed more than once
    ml_top_traverse(top, ends, visit, arg)  the references that a suspended greenlet's top owns, and

@@ -19,12 +19,9 @@ typedef struct ml_top {
 
 static inline PyThreadState *ml_tstate(void) { return _PyThreadState_UncheckedGet(); }
 
-static inline void ml_top_init(void) {}
+static inline void ml_top_init(void (*popped)(void)) { (void)popped; }
 
-static inline int ml_top_prepare(ml_top *top) {
-    (void)top;
-    return 0;
-}
+static inline void ml_top_popped(ml_top *top) { (void)top; }
 
 /* A trace or profile function is for the whole thread, but the flag that ceval.c reads is in the
    cframe of each greenlet. */
@@ -48,7 +45,8 @@ static inline bool ml_finalizing(void) { return _Py_IsFinalizing(); }
 #define ML_HAS_TRASH_NESTING 1
 static inline int ml_trash_nesting(const PyThreadState *ts) { return ts->trash_delete_nesting; }
 
-static inline void ml_top_start(PyThreadState *ts, ml_top *top) {
+static inline void ml_top_start(PyThreadState *ts, ml_top *top, void *loft) {
+    (void)loft;
     top->base.previous = &ts->root_cframe;
     ts->cframe = &top->base;
     ts->frame = NULL;
@@ -95,8 +93,13 @@ static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
     ts->context_ver++;
 }
 
-static inline void ml_top_evict(ml_top *top) { (void)top; }
-static inline void ml_top_restore(ml_top *top) { (void)top; }
+static inline size_t ml_top_loft_used(const ml_top *top, const void *loft) {
+    (void)top, (void)loft;
+    return 0;
+}
+static inline void ml_top_moved(ml_top *top, const char *from, size_t size, char *to) {
+    (void)top, (void)from, (void)size, (void)to;
+}
 
 static inline void *ml_frame_now(const PyThreadState *ts) { return ts->frame; }
 static inline PyObject *ml_frame_object(void *frame) { return Py_XNewRef((PyObject *)frame); }

@@ -22,7 +22,8 @@ typedef struct ml_top {
     int trash_delete_nesting;
     PyObject *context;
     PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
-    _PyCFrame base;       /* the outermost, while it runs */
+    _PyCFrame base;                      /* the outermost, while it runs */
+    struct _PyInterpreterFrame **border; /* see ml_frames_moved */
 } ml_top;
 
 #include "tstate_datastack.h"
@@ -47,14 +48,11 @@ static inline bool ml_finalizing(void) { return _Py_IsFinalizing(); }
 #define ML_HAS_TRASH_NESTING 1
 static inline int ml_trash_nesting(const PyThreadState *ts) { return ts->trash_delete_nesting; }
 
-static inline void ml_top_start(PyThreadState *ts, ml_top *top) {
+static inline void ml_top_start(PyThreadState *ts, ml_top *top, void *loft) {
     top->base.current_frame = NULL;
     top->base.previous = &ts->root_cframe;
     ts->cframe = &top->base;
-    ts->datastack_chunk = top->datastack_chunk;
-    ts->datastack_top = top->datastack_top;
-    ts->datastack_limit = top->datastack_limit;
-    top->datastack_chunk = NULL;
+    ml_datastack_start(ts, loft);
     ts->exc_state.exc_value = NULL;
     ts->exc_state.previous_item = NULL;
     ts->exc_info = &ts->exc_state;
@@ -100,6 +98,3 @@ static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
     ts->trash_delete_nesting = top->trash_delete_nesting;
     ml_top_update_tracing(ts);
 }
-
-static inline void ml_top_evict(ml_top *top) { (void)top; }
-static inline void ml_top_restore(ml_top *top) { (void)top; }

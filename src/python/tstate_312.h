@@ -14,12 +14,12 @@
 #endif
 
 typedef struct ml_top {
-    _PyCFrame *cframe;                   /* lives on the greenlet's C stack */
-    struct _PyInterpreterFrame *frame;   /* the innermost frame, for those who look from outside */
-    struct _PyInterpreterFrame *entries; /* while evicted: see ml_frames_unlink */
+    _PyCFrame *cframe;                 /* lives on the greenlet's C stack */
+    struct _PyInterpreterFrame *frame; /* the innermost frame, for those who look from outside */
     _PyStackChunk *datastack_chunk;
     PyObject **datastack_top;
     PyObject **datastack_limit;
+    struct _PyInterpreterFrame **border; /* see ml_frames_moved */
     _PyErr_StackItem *exc_info;
     _PyErr_StackItem exc_state;
     PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
@@ -47,14 +47,11 @@ static inline bool ml_finalizing(void) { return _Py_IsFinalizing(); }
 #define ML_HAS_TRASH_NESTING 1
 static inline int ml_trash_nesting(const PyThreadState *ts) { return ts->trash.delete_nesting; }
 
-static inline void ml_top_start(PyThreadState *ts, ml_top *top) {
+static inline void ml_top_start(PyThreadState *ts, ml_top *top, void *loft) {
     top->base.current_frame = NULL;
     top->base.previous = &ts->root_cframe;
     ts->cframe = &top->base;
-    ts->datastack_chunk = top->datastack_chunk;
-    ts->datastack_top = top->datastack_top;
-    ts->datastack_limit = top->datastack_limit;
-    top->datastack_chunk = NULL;
+    ml_datastack_start(ts, loft);
     ts->exc_state.exc_value = NULL;
     ts->exc_state.previous_item = NULL;
     ts->exc_info = &ts->exc_state;
@@ -101,13 +98,4 @@ static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
     ts->tracing = top->tracing;
     ts->what_event = top->what_event;
     ts->trash.delete_nesting = top->trash_delete_nesting;
-}
-
-static inline void ml_top_evict(ml_top *top) {
-    if (top->frame) top->entries = ml_frames_unlink(&top->frame);
-}
-
-static inline void ml_top_restore(ml_top *top) {
-    ml_frames_link(top->entries);
-    top->entries = NULL;
 }

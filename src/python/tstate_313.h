@@ -7,11 +7,11 @@
 #define ML_FRAMES "frames_313.h"
 
 typedef struct ml_top {
-    struct _PyInterpreterFrame *frame;   /* the innermost frame, for those who look from outside */
-    struct _PyInterpreterFrame *entries; /* while evicted: see ml_frames_unlink */
+    struct _PyInterpreterFrame *frame; /* the innermost frame, for those who look from outside */
     _PyStackChunk *datastack_chunk;
     PyObject **datastack_top;
     PyObject **datastack_limit;
+    struct _PyInterpreterFrame **border; /* see ml_frames_moved */
     _PyErr_StackItem *exc_info;
     _PyErr_StackItem exc_state;
     PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
@@ -34,12 +34,9 @@ static inline void *ml_frame_now(const PyThreadState *ts) { return ts->current_f
 
 static inline bool ml_finalizing(void) { return Py_IsFinalizing(); }
 
-static inline void ml_top_start(PyThreadState *ts, ml_top *top) {
+static inline void ml_top_start(PyThreadState *ts, ml_top *top, void *loft) {
     ts->current_frame = NULL;
-    ts->datastack_chunk = top->datastack_chunk;
-    ts->datastack_top = top->datastack_top;
-    ts->datastack_limit = top->datastack_limit;
-    top->datastack_chunk = NULL;
+    ml_datastack_start(ts, loft);
     ts->exc_state.exc_value = NULL;
     ts->exc_state.previous_item = NULL;
     ts->exc_info = &ts->exc_state;
@@ -82,13 +79,4 @@ static inline void ml_top_load(PyThreadState *ts, ml_top *top) {
     ts->c_recursion_remaining = top->c_recursion_remaining;
     ts->tracing = top->tracing;
     ts->what_event = top->what_event;
-}
-
-static inline void ml_top_evict(ml_top *top) {
-    if (top->frame) top->entries = ml_frames_unlink(&top->frame);
-}
-
-static inline void ml_top_restore(ml_top *top) {
-    ml_frames_link(top->entries);
-    top->entries = NULL;
 }

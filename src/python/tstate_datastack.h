@@ -1,17 +1,33 @@
 /* What is the same in every CPython with a data stack (>= 3.11). Included by their tstate_3XX.h,
    after struct ml_top. */
 
-static inline void ml_top_init(void) { ml_datastack_init(); }
+static inline void ml_top_init(void (*popped)(void)) { ml_datastack_init(popped); }
 
-static inline int ml_top_prepare(ml_top *top) {
-    if (top->datastack_chunk) return 0;
-    _PyStackChunk *chunk = ml_datastack_new();
-    if (!chunk) return -1;
-    top->datastack_chunk = chunk;
-    /* The first slot stays unused, as in push_chunk of pystate.c: so the root is never popped. */
-    top->datastack_top = &chunk->data[1];
-    top->datastack_limit = (PyObject **)((char *)chunk + chunk->size);
-    return 0;
+static inline void ml_top_popped(ml_top *top) { top->border = NULL; }
+
+static inline size_t ml_top_loft_used(const ml_top *top, const void *loft) {
+    if (!top->datastack_chunk) return 0; /* dead */
+    const _PyStackChunk *root = loft;
+    const void *end = top->datastack_chunk == root ? top->datastack_top : &root->data[root->top];
+    return (size_t)((const char *)end - (const char *)loft);
+}
+
+/* Of what is in the top frame the chunk is for ml_top_drop. What else there is of the data stack, and
+   what points to the C stack, is used when it runs again, and then right as it is. */
+static inline void ml_top_moved(ml_top *top, const char *from, size_t size, char *to) {
+    ptrdiff_t distance = to - from;
+    _PyStackChunk **root = &top->datastack_chunk;
+    void *next = NULL;
+    while (*root && (size_t)((char *)*root - from) >= size) {
+        next = (*root)->data;
+        root = &(*root)->previous;
+    }
+    if (!*root) return; /* dead */
+    *root = (_PyStackChunk *)((char *)*root + distance);
+    if (top->stack_end && (size_t)((char *)top->stack_end - from) <= size) {
+        top->stack_end = (PyObject **)((char *)top->stack_end + distance);
+    }
+    ml_frames_moved(&top->frame, next, &top->border, from, size, distance);
 }
 
 static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
