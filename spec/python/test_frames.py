@@ -5,6 +5,7 @@ import faulthandler
 import functools
 import gc
 import io
+import random
 import sys
 import tempfile
 import threading
@@ -305,6 +306,110 @@ class Chains(unittest.TestCase):
         self.assertRaises(RuntimeError, frame.clear)
         g.switch()
         frame.clear()
+
+
+class Depths(unittest.TestCase):
+    """Stacks that grow and shrink at random over the pieces of memory that CPython makes them of."""
+
+    def walk(self, seed):
+        """A greenlet that pauses again and again, and the names of the functions it is in, the outermost
+        first. Some levels are reached through a generator or C; the frames of some are large."""
+        numbers = random.Random(seed)
+        steps = iter(range(3000, -1, -1))
+        names = []
+        functions = {"sorted": through_sorted, "small": small, "generator": through_generator}
+        for size in (100, 600, 3000):
+            variables = ",".join(f"v{i}" for i in range(size))
+            exec(f"def large(f, g):\n {variables}, = range({size})\n f(g)\n "
+                 f"assert (v0, v{size - 1}) == (0, {size - 1})", functions)
+            functions[f"large {size}"] = functions.pop("large")
+        del functions["__builtins__"]
+        functions = list(functions.values())
+
+        def go(turn):
+            names.append("go")
+            aim = numbers.choice((2, 10, 20, 40, 90))
+            while numbers.random() < 0.9 and next(steps, 0):
+                if len(names) < aim:
+                    function = functions[numbers.randrange(len(functions))
+                                         if numbers.random() < 0.3 else 1]
+                    more = {"through_sorted": ["through_sorted", "<lambda>"],
+                            "through_generator": ["through_generator", "<genexpr>"]}
+                    count = len(names)
+                    names.extend(more.get(function.__name__, [function.__name__]))
+                    function(go, turn)
+                    del names[count:]
+                if numbers.random() < 0.3:
+                    names.append("pause")
+                    pause()
+                    names.pop()
+            names.pop()
+
+        def body():
+            names.append("body")
+            for turn in range(10):
+                go(turn)
+        return greenlet(body), names
+
+    def test_at_random(self):
+        walkers = [self.walk(seed) for seed in range(12)]
+        held = []
+        numbers = random.Random(1)
+        while walkers:
+            g, names = numbers.choice(walkers)
+            g.switch()
+            if not g:
+                walkers.remove((g, names))
+            for g, names in walkers if numbers.random() < 0.1 else ():
+                if numbers.random() < 0.1:
+                    held.append((g, names, g.gr_frame))
+                if g and numbers.random() < 0.3:
+                    self.assertEqual(chain(g.gr_frame), names[::-1])
+            held = [one for one in held[-20:] if one[0]]
+            for g, names, frame in held:
+                self.assertIn(frame.f_code.co_name, ("pause", *names))
+                chain(frame)
+                frame.f_locals
+            if numbers.random() < 0.002:
+                gc.collect()
+
+    def test_thread_ends(self):
+        frames = []
+
+        def body(depth):
+            mark = depth
+            if depth:
+                body(depth - 1)
+            pause()
+            return mark
+
+        def run():
+            for depth in (1, 10, 50, 200) * 3:
+                g = greenlet(body)
+                g.switch(depth)
+                frames.append(g if depth % 4 else g.gr_frame)
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        for frame, depth in zip(frames, (1, 10, 50, 200) * 3):
+            if depth % 4:
+                self.assertTrue(frame.dead)
+            else:
+                self.assertEqual(chain(frame), ["pause"] + ["body"] * (depth + 1))
+                self.assertEqual(frame.f_back.f_locals["mark"], 0)
+
+
+def small(function, argument):
+    function(argument)
+
+
+def through_sorted(function, argument):
+    sorted([1], key=lambda _: function(argument))
+
+
+def through_generator(function, argument):
+    for _ in (function(argument) for _ in (1,)):
+        pass
 
 
 class Observers(unittest.TestCase):
