@@ -325,7 +325,8 @@ void ml_hook_run(ml_greenlet *g, ml_parcel *parcel) {
     g->body(g, parcel);
 }
 
-void ml_hook_take_error(ml_parcel *parcel) {
+/* Not inlined: what it needs would be on the stack of each greenlet, below the body. */
+__attribute__((noinline)) void ml_hook_take_error(ml_parcel *parcel) {
     ml_parcel old = *parcel;
     ml_py_pack_error(parcel);
     ml_discard(&old);
