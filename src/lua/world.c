@@ -158,19 +158,14 @@ static bool can_end(const ml_world *w, const ml_greenlet *g) {
    there were any. */
 static bool for_each_suspended(ml_world *w, void (*act)(ml_greenlet *)) {
     bool any = false;
-    w->round++;
-    for (ml_lthread *t = w->busy; t;) {
-        ml_greenlet *g = t->greenlet;
-        if (t->round == w->round || !can_end(w, g)) {
-            t = t->next;
-            continue;
-        }
+    for (w->next_busy = w->busy; w->next_busy;) { /* new ones come before the first */
+        ml_greenlet *g = w->next_busy->greenlet;
+        w->next_busy = w->next_busy->next;
+        if (!can_end(w, g)) continue;
         any = true;
-        t->round = w->round;
         ml_hook_retain(g);
         act(g);
         ml_hook_release(g);
-        t = w->busy; /* which has changed, in ways not known here */
     }
     return any;
 }
@@ -349,7 +344,6 @@ ml_lthread *ml_lthread_new(ml_world *w, ml_greenlet *g) {
         if (!t) return NULL;
     }
     t->greenlet = g;
-    t->round = w->round;
     t->previous = NULL;
     t->next = w->busy;
     if (w->busy) w->busy->previous = t;
@@ -368,6 +362,7 @@ static void give_back(ml_lthread *t) {
         w->busy = t->next;
     }
     if (t->next) t->next->previous = t->previous;
+    if (w->next_busy == t) w->next_busy = t->next;
     w->held--;
     if (w->closed) {
         free(t);

@@ -108,8 +108,8 @@ struct ml_world {
     size_t deferred_capacity;
     bool hurry;       /* it should not wait until Lua calls the other language */
     size_t promised;  /* how much of that handles will need when they are finalized */
-    unsigned round;   /* of ending greenlets */
-    ml_lthread *busy; /* Lua threads of greenlets */
+    ml_lthread *busy;      /* Lua threads of greenlets */
+    ml_lthread *next_busy; /* while all are ended: which is the next */
     ml_lthread *idle;
     unsigned idle_count;
     uint64_t epoch;            /* counts the drains; see ml_handle */
@@ -209,7 +209,6 @@ struct ml_lthread {
     ml_lthread *next, *previous; /* in `busy`; `next` alone in `idle` */
     ml_lthread *same_greenlet;   /* another world's thread of this greenlet */
     bool loose;                  /* for ml_heap_walk: no root, as its greenlet may be garbage */
-    unsigned round;              /* in which its greenlet was last ended, or it was made */
 };
 
 /* registry[&ml_threads_key][light userdata L] = thread L, for each ml_lthread and the service */
