@@ -16,7 +16,7 @@ static PyObjectArenaAllocator arena; /* the one that was there before */
 static void (*on_release)(void);
 
 void ml_datastack_free(_PyStackChunk *chunk) {
-    while (chunk && chunk->size != ML_LOFT_SIZE) {
+    while (chunk && chunk->size != ML_ROOT_SIZE) {
         _PyStackChunk *previous = chunk->previous;
         PyObjectArenaAllocator now;
         PyObject_GetArenaAllocator(&now);
@@ -49,7 +49,7 @@ static void *allocate(void *ctx, size_t size) {
 static void release(void *ctx, void *memory, size_t size) {
     (void)ctx;
     on_release();
-    if (size == ML_LOFT_SIZE)
+    if (size == ML_ROOT_SIZE)
         return; /* its greenlet was running when the thread state was cleared */
     if (size == CHUNK_SIZE && enter()) {
         bool kept = chunk_count < MAX_CHUNKS;

@@ -14,16 +14,19 @@
 #include <Python.h>
 #include <stdbool.h>
 
+/* By its size a root is told from all else that comes from the arena allocator. */
+enum { ML_ROOT_SIZE = ML_LOFT_SIZE - sizeof(PyObject *) };
+
 /* An empty data stack in the loft of the greenlet that begins. */
 static inline void ml_datastack_start(PyThreadState *ts, void *loft) {
     _PyStackChunk *root = loft;
     root->previous = NULL;
-    root->size = ML_LOFT_SIZE;
+    root->size = ML_ROOT_SIZE;
     root->top = 0;
     ts->datastack_chunk = root;
     /* The first slot stays unused, as in push_chunk of pystate.c: so the root is never popped. */
     ts->datastack_top = &root->data[1];
-    ts->datastack_limit = (PyObject **)((char *)root + ML_LOFT_SIZE);
+    ts->datastack_limit = (PyObject **)((char *)root + ML_ROOT_SIZE);
 }
 
 /* Frees a chain of chunks, but for the root. NULL is allowed. */
