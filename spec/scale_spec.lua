@@ -2,7 +2,6 @@
 
 local moonlet = require "moonlet"
 local support = require "spec.support"
-local py = moonlet.python
 local pause, message = support.pause, support.message
 
 local many = support.scaled(100000)

@@ -309,11 +309,11 @@ class Chains(unittest.TestCase):
 
 
 class Depths(unittest.TestCase):
-    """Stacks that grow and shrink at random over the pieces of memory that CPython makes them of."""
+    """Stacks that grow and shrink at random over the pieces of memory that they are made of."""
 
     def walk(self, seed):
-        """A greenlet that pauses again and again, and the names of the functions it is in, the outermost
-        first. Some levels are reached through a generator or C; the frames of some are large."""
+        """A greenlet that pauses again and again, and the names of the functions it is in, from
+        the outermost on. Some levels are reached through a generator or C, some frames large."""
         numbers = random.Random(seed)
         steps = iter(range(3000, -1, -1))
         names = []

@@ -106,8 +106,8 @@ struct ml_world {
     ml_deferred *deferred; /* what must wait until no finalizer runs */
     size_t deferred_count;
     size_t deferred_capacity;
-    bool hurry;       /* it should not wait until Lua calls the other language */
-    size_t promised;  /* how much of that handles will need when they are finalized */
+    bool hurry;            /* it should not wait until Lua calls the other language */
+    size_t promised;       /* how much of that handles will need when they are finalized */
     ml_lthread *busy;      /* Lua threads of greenlets */
     ml_lthread *next_busy; /* while all are ended: which is the next */
     ml_lthread *idle;

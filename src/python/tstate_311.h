@@ -22,7 +22,7 @@ typedef struct ml_top {
     int trash_delete_nesting;
     PyObject *context;
     PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
-    _PyCFrame base;                      /* the outermost, while it runs */
+    _PyCFrame base;       /* the outermost, while it runs */
     struct _PyInterpreterFrame **border; /* see ml_frames_moved */
 } ml_top;
 
