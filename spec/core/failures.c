@@ -62,7 +62,7 @@ static void take(snapshot *s, const ml_greenlet *g) {
     s->size = g->lane->resident == g ? (size_t)(g->lane->base - from) : g->saved_size;
     s->bytes = malloc(s->size);
     CHECK(s->bytes);
-    ml_copy_stack(s->bytes, from, s->size);
+    ml_copy_stack(s->bytes, from, s->size, from);
 }
 
 static void same(snapshot *s, const ml_greenlet *g) {

@@ -82,8 +82,8 @@ struct ml_greenlet {
     void *lua_home;    /* and the Lua state of who made it */
     void *lua_frame;   /* for the bridge: what has called Lua first, while Lua has not returned */
     char *saved;       /* while evicted: its bytes, from sp to the last in use of the loft */
-    size_t saved_size;
-    size_t saved_capacity;
+    uint32_t saved_size;
+    uint32_t saved_capacity;
     ml_lane *guest_of;      /* the lane that lends its memory for `saved`, or NULL: the heap */
     ml_greenlet *next_kill; /* in the thread's graveyard */
 #ifdef ML_SANITIZE

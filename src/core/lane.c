@@ -146,7 +146,7 @@ static int make_buffer(ml_greenlet *g, size_t size) {
     if (!saved) return fits ? 0 : ML_ENOMEM;
     ml_the_memory.release(g->saved);
     g->saved = saved;
-    g->saved_capacity = capacity;
+    g->saved_capacity = (uint32_t)capacity;
     return 0;
 }
 
@@ -186,8 +186,8 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
     if (!g) return 0;
     size_t size = (size_t)(lane->base - (char *)g->sp) + ml_hook_loft_used(g);
     if (make_place(g, size, lender) != 0) return ML_ENOMEM;
-    ml_copy_stack(g->saved, g->sp, size);
-    g->saved_size = size;
+    ml_copy_stack(g->saved, g->sp, size, g->sp);
+    g->saved_size = (uint32_t)size;
     ml_hook_moved(g, g->sp, size, g->saved);
     lane->resident = NULL;
     atomic_signal_fence(memory_order_seq_cst); /* see ml_in_place */
@@ -199,7 +199,7 @@ int ml_lane_evict(ml_lanes *lanes, ml_lane *lane, ml_lane *lender) {
 
 void ml_lane_restore(ml_lanes *lanes, ml_greenlet *g) {
     ml_unpoison(g->sp, g->saved_size);
-    ml_copy_stack(g->sp, g->saved, g->saved_size);
+    ml_copy_stack(g->sp, g->saved, g->saved_size, g->sp);
     ml_hook_moved(g, g->saved, g->saved_size, g->sp);
     atomic_signal_fence(memory_order_seq_cst); /* see ml_in_place */
     g->lane->resident = g;

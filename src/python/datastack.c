@@ -15,8 +15,8 @@ static atomic_flag chunks_in_use = ATOMIC_FLAG_INIT;
 static PyObjectArenaAllocator arena; /* the one that was there before */
 static void (*on_release)(void);
 
-void ml_datastack_free(_PyStackChunk *chunk) {
-    while (chunk && chunk->size != ML_ROOT_SIZE) {
+void ml_datastack_free(_PyStackChunk *chunk, const _PyStackChunk *root) {
+    while (chunk && chunk != root) {
         _PyStackChunk *previous = chunk->previous;
         PyObjectArenaAllocator now;
         PyObject_GetArenaAllocator(&now);
@@ -64,7 +64,7 @@ static void release(void *ctx, void *memory, size_t size) {
     arena.free(arena.ctx, memory, size);
 }
 
-bool ml_datastack_watched(void) {
+__attribute__((noinline)) bool ml_datastack_watched(void) {
     PyObjectArenaAllocator now;
     PyObject_GetArenaAllocator(&now);
     return now.free == release;

@@ -17,8 +17,8 @@
 /* By its size a root is told from all else that comes from the arena allocator. */
 enum { ML_ROOT_SIZE = ML_LOFT_SIZE - sizeof(PyObject *) };
 
-/* An empty data stack in the loft of the greenlet that begins. */
-static inline void ml_datastack_start(PyThreadState *ts, void *loft) {
+/* An empty data stack in the loft of the greenlet that begins. Returns its root. */
+static inline const _PyStackChunk *ml_datastack_start(PyThreadState *ts, void *loft) {
     _PyStackChunk *root = loft;
     root->previous = NULL;
     root->size = ML_ROOT_SIZE;
@@ -27,10 +27,11 @@ static inline void ml_datastack_start(PyThreadState *ts, void *loft) {
     /* The first slot stays unused, as in push_chunk of pystate.c: so the root is never popped. */
     ts->datastack_top = &root->data[1];
     ts->datastack_limit = (PyObject **)((char *)root + ML_ROOT_SIZE);
+    return root;
 }
 
-/* Frees a chain of chunks, but for the root. NULL is allowed. */
-void ml_datastack_free(_PyStackChunk *chunk);
+/* Frees a chain of chunks up to `root`, which it does not look at. NULL is the empty chain. */
+void ml_datastack_free(_PyStackChunk *chunk, const _PyStackChunk *root);
 
 /* Puts the pool of larger chunks in front of CPython's arena allocator. Call it once. `popped` is called
    when memory is given back to that. */

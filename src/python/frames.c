@@ -130,14 +130,23 @@ void ml_frames_moved(struct _PyInterpreterFrame **frame, const void *first,
     /* A frame that is being made or released is on the data stack, but not in the chain. While `first`
        is in the chain, so are all that it has come from, and the link out of them stays. */
     bool known = false;
-    for (iframe **link = *border ? *border : frame; *link; link = &(*link)->previous) {
-        known |= *link == first;
-        if ((size_t)((char *)*link - from) >= size) continue;
-        if (known && !FRAMES_ON_C_STACK && ml_datastack_watched()) *border = link;
-        known = false;
-        iframe *f = *link = (iframe *)((char *)*link + distance);
-        if (!on_c_stack(f) && f->frame_obj) f->frame_obj->f_frame = f;
+    iframe **out = NULL;
+    iframe **link = *border ? *border : frame;
+    /* Read where it was, not where it has just been copied to: a processor is slow to read in parts
+       what it has not yet finished writing as a whole. */
+    for (iframe *f = *link; f; f = f->previous) {
+        iframe *now = f;
+        if ((size_t)((char *)f - from) < size) {
+            if (known) out = link;
+            known = false;
+            *link = now = (iframe *)((char *)f + distance);
+            if (!on_c_stack(f) && f->frame_obj) f->frame_obj->f_frame = now;
+        } else if (f == first) {
+            known = true;
+        }
+        link = &now->previous;
     }
+    if (out && !FRAMES_ON_C_STACK && ml_datastack_watched()) *border = out;
 }
 
 #endif

@@ -24,6 +24,7 @@ typedef struct ml_top {
     PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
     _PyCFrame base;       /* the outermost, while it runs */
     struct _PyInterpreterFrame **border; /* see ml_frames_moved */
+    const _PyStackChunk *root;           /* the first of the data stack, in the loft */
 } ml_top;
 
 #include "tstate_datastack.h"
@@ -52,7 +53,7 @@ static inline void ml_top_start(PyThreadState *ts, ml_top *top, void *loft) {
     top->base.current_frame = NULL;
     top->base.previous = &ts->root_cframe;
     ts->cframe = &top->base;
-    ml_datastack_start(ts, loft);
+    top->root = ml_datastack_start(ts, loft);
     ts->exc_state.exc_value = NULL;
     ts->exc_state.previous_item = NULL;
     ts->exc_info = &ts->exc_state;

@@ -20,6 +20,7 @@ typedef struct ml_top {
     PyObject **datastack_top;
     PyObject **datastack_limit;
     struct _PyInterpreterFrame **border; /* see ml_frames_moved */
+    const _PyStackChunk *root;           /* the first of the data stack, in the loft */
     _PyErr_StackItem *exc_info;
     _PyErr_StackItem exc_state;
     PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
@@ -51,7 +52,7 @@ static inline void ml_top_start(PyThreadState *ts, ml_top *top, void *loft) {
     top->base.current_frame = NULL;
     top->base.previous = &ts->root_cframe;
     ts->cframe = &top->base;
-    ml_datastack_start(ts, loft);
+    top->root = ml_datastack_start(ts, loft);
     ts->exc_state.exc_value = NULL;
     ts->exc_state.previous_item = NULL;
     ts->exc_info = &ts->exc_state;

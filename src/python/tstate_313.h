@@ -12,6 +12,7 @@ typedef struct ml_top {
     PyObject **datastack_top;
     PyObject **datastack_limit;
     struct _PyInterpreterFrame **border; /* see ml_frames_moved */
+    const _PyStackChunk *root;           /* the first of the data stack, in the loft */
     _PyErr_StackItem *exc_info;
     _PyErr_StackItem exc_state;
     PyObject **stack_end; /* of the innermost frame, if it is the one that switched; or NULL */
@@ -36,7 +37,7 @@ static inline bool ml_finalizing(void) { return Py_IsFinalizing(); }
 
 static inline void ml_top_start(PyThreadState *ts, ml_top *top, void *loft) {
     ts->current_frame = NULL;
-    ml_datastack_start(ts, loft);
+    top->root = ml_datastack_start(ts, loft);
     ts->exc_state.exc_value = NULL;
     ts->exc_state.previous_item = NULL;
     ts->exc_info = &ts->exc_state;

@@ -6,28 +6,24 @@ static inline void ml_top_init(void (*popped)(void)) { ml_datastack_init(popped)
 static inline void ml_top_popped(ml_top *top) { top->border = NULL; }
 
 static inline size_t ml_top_loft_used(const ml_top *top, const void *loft) {
-    if (!top->datastack_chunk) return 0; /* dead */
+    const _PyStackChunk *chunk = top->datastack_chunk;
+    if (!chunk) return 0; /* dead */
     const _PyStackChunk *root = loft;
-    const void *end = top->datastack_chunk == root ? top->datastack_top : &root->data[root->top];
+    const void *end = chunk == root ? top->datastack_top : &root->data[root->top];
     return (size_t)((const char *)end - (const char *)loft);
 }
 
-/* Of what is in the top frame the chunk is for ml_top_drop. What else there is of the data stack, and
-   what points to the C stack, is used when it runs again, and then right as it is. */
+/* What there is of the data stack, and what points to the C stack, is used when it runs again, and
+   then right as it is. */
 static inline void ml_top_moved(ml_top *top, const char *from, size_t size, char *to) {
     ptrdiff_t distance = to - from;
-    _PyStackChunk **root = &top->datastack_chunk;
-    void *next = NULL;
-    while (*root && (size_t)((char *)*root - from) >= size) {
-        next = (*root)->data;
-        root = &(*root)->previous;
-    }
-    if (!*root) return; /* dead */
-    *root = (_PyStackChunk *)((char *)*root + distance);
+    const _PyStackChunk *chunk = top->datastack_chunk;
+    const void *first = NULL;
+    for (; chunk && chunk != top->root; chunk = chunk->previous) first = chunk->data;
     if (top->stack_end && (size_t)((char *)top->stack_end - from) <= size) {
         top->stack_end = (PyObject **)((char *)top->stack_end + distance);
     }
-    ml_frames_moved(&top->frame, next, &top->border, from, size, distance);
+    ml_frames_moved(&top->frame, first, &top->border, from, size, distance);
 }
 
 static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
@@ -37,7 +33,7 @@ static inline void ml_top_finish(PyThreadState *ts, ml_top *top) {
     top->context = ts->context; /* may still be asked for */
     ts->context = NULL;
     ts->context_ver++;
-    ml_datastack_free(chunk);
+    ml_datastack_free(chunk, top->root);
 }
 
 static inline void ml_top_drop(ml_top *top) {
@@ -46,7 +42,7 @@ static inline void ml_top_drop(ml_top *top) {
     top->frame = NULL;
     top->datastack_chunk = NULL;
     if (frame) ml_frames_drop(frame, top->stack_end);
-    ml_datastack_free(chunk);
+    ml_datastack_free(chunk, top->root);
     Py_CLEAR(top->context);
     Py_CLEAR(top->exc_state.exc_value);
 }
