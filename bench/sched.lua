@@ -33,6 +33,17 @@ function M.timers(n)
     return (now() - start) / n
 end
 
+function M.sleep0(n)
+    local function sleeper()
+        for _ = 1, n // 2 do
+            moonlet.sleep(0)
+        end
+    end
+    local start = now()
+    moonlet.wait_all { moonlet.spawn(sleeper), moonlet.spawn(sleeper) }
+    return (now() - start) / n
+end
+
 function M.pingpong(n)
     local there, back = moonlet.channel(), moonlet.channel()
     local start = now()

@@ -1,5 +1,5 @@
 """What the rows of the scheduler measure, in Python: `sched.py moonlet`, gevent or asyncio, in an
-interpreter that has them.
+interpreter that has them; or limits.
 
 Reads lines `NAME N` from stdin and answers each with what one of N operations took: nanoseconds of
 wall-clock time; for memory bytes, for a step microseconds.
@@ -11,7 +11,6 @@ from time import perf_counter_ns
 
 MESSAGE = b"x" * 64
 TRIPS = 10  # of each connection
-LIMITS = {"budget": 4000, "limit": 4000}  # of a step in microseconds, of a task in bytes
 
 
 def nothing():
@@ -82,6 +81,17 @@ class Moonlet:
             task.join()
         return (perf_counter_ns() - start) / n
 
+    def sleep0(self, n):
+        sleep = self.moonlet.sleep
+
+        def sleeper():
+            for _ in range(n // 2):
+                sleep(0)
+
+        start = perf_counter_ns()
+        self.moonlet.wait_all([self.moonlet.spawn(sleeper) for _ in range(2)])
+        return (perf_counter_ns() - start) / n
+
     def pingpong(self, n):
         there, back = self.moonlet.Channel(), self.moonlet.Channel()
 
@@ -99,12 +109,16 @@ class Moonlet:
         return (perf_counter_ns() - start) / n
 
     def memory(self, n):
+        started = []
+
         def sleeper():
+            started.append(None)
             self.moonlet.sleep(1000)
 
         before = resident()
         tasks = [self.moonlet.spawn(sleeper) for _ in range(n)]
-        self.moonlet.sleep(0.01)
+        while len(started) < n:
+            self.moonlet.sleep(0.01)
         each = (resident() - before) / n
         for task in tasks:
             task.cancel()
@@ -209,6 +223,17 @@ class Gevent:
             task.join()
         return (perf_counter_ns() - start) / n
 
+    def sleep0(self, n):
+        sleep = self.gevent.sleep
+
+        def sleeper():
+            for _ in range(n // 2):
+                sleep(0)
+
+        start = perf_counter_ns()
+        self.gevent.joinall([self.gevent.spawn(sleeper) for _ in range(2)])
+        return (perf_counter_ns() - start) / n
+
     def pingpong(self, n):
         there, back = self.gevent.queue.Channel(), self.gevent.queue.Channel()
 
@@ -226,12 +251,16 @@ class Gevent:
         return (perf_counter_ns() - start) / n
 
     def memory(self, n):
+        started = []
+
         def sleeper():
+            started.append(None)
             self.gevent.sleep(1000)
 
         before = resident()
         tasks = [self.gevent.spawn(sleeper) for _ in range(n)]
-        self.gevent.sleep(0.01)
+        while len(started) < n:
+            self.gevent.sleep(0.01)
         each = (resident() - before) / n
         self.gevent.killall(tasks)
         return each
@@ -278,6 +307,17 @@ class Asyncio:
             await task
         return (perf_counter_ns() - start) / n
 
+    async def sleep0(self, n):
+        sleep = self.asyncio.sleep
+
+        async def sleeper():
+            for _ in range(n // 2):
+                await sleep(0)
+
+        start = perf_counter_ns()
+        await self.asyncio.gather(sleeper(), sleeper())
+        return (perf_counter_ns() - start) / n
+
     async def pingpong(self, n):
         there, back = self.asyncio.Queue(1), self.asyncio.Queue(1)
 
@@ -295,9 +335,16 @@ class Asyncio:
         return (perf_counter_ns() - start) / n
 
     async def memory(self, n):
+        started = []
+
+        async def sleeper():
+            started.append(None)
+            await self.asyncio.sleep(1000)
+
         before = resident()
-        tasks = [self.asyncio.create_task(self.asyncio.sleep(1000)) for _ in range(n)]
-        await self.asyncio.sleep(0.01)
+        tasks = [self.asyncio.create_task(sleeper()) for _ in range(n)]
+        while len(started) < n:
+            await self.asyncio.sleep(0.01)
         each = (resident() - before) / n
         for task in tasks:
             task.cancel()
@@ -335,12 +382,22 @@ class Asyncio:
         return taken / n
 
 
+class Limits:
+    """What ours should not exceed."""
+
+    def run(self, f, *args):
+        return f(*args)
+
+    def memory(self, n):
+        return 4000
+
+    def step(self, n):
+        return 4000
+
+
 def main(peer):
     for line in sys.stdin:
         name, n = line.split()
-        if name in LIMITS:
-            print(LIMITS[name], flush=True)
-            continue
         # Sockets of a measurement before are all closed.
         resource.setrlimit(resource.RLIMIT_NOFILE,
                            (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -348,4 +405,4 @@ def main(peer):
         print(f(int(n)) if name == "step" else peer.run(f, int(n)), flush=True)
 
 
-main({"moonlet": Moonlet, "gevent": Gevent, "asyncio": Asyncio}[sys.argv[-1]]())
+main({"moonlet": Moonlet, "gevent": Gevent, "asyncio": Asyncio, "limits": Limits}[sys.argv[-1]]())

@@ -104,8 +104,72 @@ end
 function M.memory_lua(n) return bytes_each(n, suspended, answer) end
 function M.memory_coroutine(n) return bytes_each(n, suspended_coroutine) end
 
+-- Of `size` that are suspended each in turn: there and back.
+local function round(n, size, make, run, go)
+  local all = {}
+  for i = 1, size do all[i] = make(run) end
+  for i = 1, size do go(all[i]) end
+  local laps = math.max(1, n // size)
+  collectgarbage()
+  return per_operation(laps * size, function()
+    for _ = 1, laps do
+      for i = 1, size do go(all[i]) end
+    end
+  end)
+end
+
+local function go_to(g) g:switch() end
+local function go_to_coroutine(co) coroutine.resume(co) end
+
+function M.round(n, size) return round(n, size, suspended, answer, go_to) end
+function M.round_coroutine(n, size) return round(n, size, suspended_coroutine, nil, go_to_coroutine) end
+
+-- As workload.py: seconds for creating, going to each once more, finishing; bytes at the peak.
+local function million(n, make, go)
+  local all = {}
+  local start = os.clock()
+  for i = 1, n do all[i] = make() end
+  local created = os.clock()
+  for i = 1, n do go(all[i]) end
+  local switched = os.clock()
+  for i = 1, n do go(all[i]) end
+  all = nil -- luacheck: ignore
+  collectgarbage()
+  local finished = os.clock()
+  local f <close> = assert(io.open "/proc/self/status")
+  local peak = f:read "a":match "VmHWM:%s*(%d+)"
+  return ("%f %f %f %d"):format(created - start, switched - created, finished - switched, peak * 1024)
+end
+
+local function three_times(parent)
+  parent:switch()
+  parent:switch()
+end
+
+local function three_times_coroutine()
+  coroutine.yield()
+  coroutine.yield()
+end
+
+function M.million(n)
+  return million(n, function() return suspended(three_times) end, go_to)
+end
+
+function M.million_coroutine(n)
+  return million(n, function()
+    local co = coroutine.create(three_times_coroutine)
+    coroutine.resume(co)
+    return co
+  end, go_to_coroutine)
+end
+
 for line in io.lines() do
   local name, n = line:match "(%S+) (%d+)"
-  print(M[name](math.tointeger(n)))
+  if M[name] then
+    print(M[name](math.tointeger(n)))
+  else
+    local operation, argument = name:match "(.*)_(%d+)"
+    print(M[operation](math.tointeger(n), math.tointeger(argument)))
+  end
   io.flush()
 end

@@ -1,14 +1,17 @@
 """What the Python rows measure. The same file runs under moonlet and under stock python3.
 
-Reads lines `NAME N` from stdin and answers each with what one of N operations took: nanoseconds
-of processor time, for memory bytes.
+Reads lines `NAME N` or `NAME_ARGUMENT N` from stdin and answers each with what one of N operations
+took: nanoseconds of processor time, for memory bytes.
 """
 import sys
 from functools import partial
 from itertools import repeat
 from time import process_time_ns
 
-from greenlet import getcurrent, greenlet
+try:
+    from greenlet import getcurrent, greenlet
+except ImportError:
+    pass  # generators need none
 
 
 def answer(parent):
@@ -61,12 +64,36 @@ def python_python_arg(n):
     return time / n
 
 
-def python_deep_c(n):
-    return python_python(n, partial(through_c, 50))
+def python_deep_c(n, depth=50):
+    return python_python(n, partial(through_c, depth))
 
 
-def python_deep_py(n):
-    return python_python(n, partial(through_python, 200))
+def python_deep_py(n, depth=200):
+    return python_python(n, partial(through_python, depth))
+
+
+def stack_c(n, depth):
+    """How many bytes of C stack the greenlet of python_deep_c has."""
+    g = greenlet(partial(through_c, depth))
+    g.switch(getcurrent())
+    size = g._stack_saved
+    g.throw()
+    return size
+
+
+def yielder():
+    while True:
+        yield
+
+
+def generator(n):
+    g = yielder()
+    send = g.send
+    send(None)
+    start = process_time_ns()
+    for _ in repeat(None, n):
+        send(None)
+    return (process_time_ns() - start) / n
 
 
 def nothing():
@@ -77,6 +104,18 @@ def create(n):
     start = process_time_ns()
     for _ in repeat(None, n):
         greenlet(nothing).switch()
+    return (process_time_ns() - start) / n
+
+
+def empty():
+    return
+    yield
+
+
+def create_generator(n):
+    start = process_time_ns()
+    for _ in repeat(None, n):
+        next(empty(), None)
     return (process_time_ns() - start) / n
 
 
@@ -116,7 +155,7 @@ def resident():
         return int(f.read().split()[1]) * 4096
 
 
-def memory_python(n):
+def memory_python(n, _=0):
     main = getcurrent()
     before = resident()
     greenlets = [greenlet(answer) for _ in repeat(None, n)]
@@ -164,6 +203,46 @@ def gevent_pywsgi(n, clients=50):
     return time / (requests * clients)
 
 
-for line in sys.stdin:
-    name, n = line.split()
-    print(globals()[name](int(n)), flush=True)
+def three_times(parent):
+    parent.switch()
+    parent.switch()
+
+
+def peak():
+    with open("/proc/self/status") as f:
+        return int(f.read().partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def million(n):
+    """N greenlets alive at once: seconds for creating them up to their first switch back, for
+    going to each and back once more, and for finishing and dropping all; bytes at the peak."""
+    main = getcurrent()
+    start = process_time_ns()
+    greenlets = [greenlet(three_times) for _ in repeat(None, n)]
+    for g in greenlets:
+        g.switch(main)
+    created = process_time_ns()
+    for g in greenlets:
+        g.switch()
+    switched = process_time_ns()
+    for g in greenlets:
+        g.switch()
+    assert greenlets[0].dead and greenlets[-1].dead
+    del g, greenlets
+    finished = process_time_ns()
+    times = created - start, switched - created, finished - switched
+    return " ".join(str(time / 1e9) for time in times) + f" {peak()}"
+
+
+def main():
+    for line in sys.stdin:
+        name, n = line.split()
+        if name in globals():
+            answer = globals()[name](int(n))
+        else:
+            name, _, argument = name.rpartition("_")
+            answer = globals()[name](int(n), int(argument))
+        print(answer, flush=True)
+
+
+main()

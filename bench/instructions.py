@@ -1,0 +1,118 @@
+"""Counts instructions with valgrind: what a noisy machine does not change. Those of the hottest
+operations are recorded in instructions.json, with which --check compares.
+"""
+import json
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import programs
+
+RECORD = Path(__file__).with_name("instructions.json")
+TOLERANCE = 0.05
+SKIPPED = 77  # the exit status that tells ctest so
+AGAIN = "./dev bench --instructions --record"
+# What is the same everywhere: the hashes of strings, and which of its memcpy and others libc
+# chooses, here those that every x86-64 has.
+FIXED = {
+    "PYTHONHASHSEED": "0",
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX,"
+                      "-AVX_Fast_Unaligned_Load,-SSSE3,-SSE4_1,-SSE4_2,-ERMS,-FSRM,-BMI1,-BMI2,"
+                      "-LZCNT,-MOVBE,-RTM,-Fast_Unaligned_Copy,-Fast_Copy_Backward",
+}
+
+
+def total(command, environment, operation, n):
+    run = subprocess.run(
+        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command],
+        input=f"{operation} {n}\n", capture_output=True, text=True,
+        env=programs.environment({**FIXED, **environment}))
+    found = re.search(r"Collected : (\d+)", run.stderr)
+    if run.returncode != 0 or not found:
+        raise SystemExit(f"bench: valgrind failed at {operation}:\n{run.stderr}")
+    return int(found[1])
+
+
+def count(command, environment, operation, n=20_000):
+    """Instructions per operation: the difference of two counts, so that start-up drops out."""
+    return (total(command, environment, operation, 2 * n) -
+            total(command, environment, operation, n)) / n
+
+
+def count_all(asked, commands):
+    """For each (program, operation, environment), on as many processors as there are."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda a: count(commands[a[0]], a[2], a[1]), asked))
+
+
+def beside_peers(rows, commands):
+    print(f"\n{'instructions':20}{'ours':>8}{'peer':>8}{'ratio':>8}")
+    results = []
+    for row in rows:
+        ours, peer = count_all([(*side, row.environment) for side in (row.ours, row.peer)],
+                               commands)
+        print(f"{row.name:20}{ours:8,.0f}{peer:8,.0f}{ours / peer:8.2f}  "
+              f"{row.what}; {row.beside}", flush=True)
+        results.append({"name": row.name, "what": row.what, "beside": row.beside,
+                        "ours": ours, "peer": peer})
+    return results
+
+
+def ours(rows, commands):
+    counts = count_all([(*row.ours, row.environment) for row in rows], commands)
+    return {row.name: round(n, 1) for row, n in zip(rows, counts)}
+
+
+def toolchain(build):
+    """What the counts depend on, besides the sources."""
+    return {"compiler": programs.compiler(build),
+            "processor": programs.processor(),
+            **{name: programs.package_version(name)
+               for name in ("libc6", "liblua5.4-0", "libpython3.11")}}
+
+
+def record(rows, commands, build):
+    counts = ours(rows, commands)
+    RECORD.write_text(json.dumps({"built": toolchain(build), "counts": counts}, indent=4) + "\n")
+    print(*(f"{name:20}{n:8,.0f}" for name, n in counts.items()), sep="\n")
+    print(f"recorded in {RECORD}")
+
+
+def compare(recorded, counts):
+    """Lines that tell expected, measured and difference, and whether all are within TOLERANCE."""
+    lines = [f"{'instructions':20}{'expected':>10}{'measured':>10}{'difference':>12}"]
+    good = True
+    for name in sorted({*recorded, *counts}):
+        if name not in recorded or name not in counts:
+            good = False
+            lines.append(f"{name:20}{'not recorded' if name in counts else 'not measured':>20}")
+            continue
+        expected, measured = recorded[name], counts[name]
+        difference = measured / expected - 1
+        verdict = ""
+        if abs(difference) > TOLERANCE:
+            good = False
+            verdict = "  slower" if difference > 0 else "  faster than recorded"
+        lines.append(f"{name:20}{expected:10,.0f}{measured:10,.0f}{difference:12.1%}{verdict}")
+    return lines, good
+
+
+def check(rows, commands, build):
+    """The exit status: 0, 1 if a count differs, SKIPPED where they cannot be compared."""
+    if not shutil.which("valgrind"):
+        print("skipped: no valgrind")
+        return SKIPPED
+    recorded = json.loads(RECORD.read_text())
+    built = toolchain(build)
+    different = [f"{name} {built[name]}, recorded with {value}"
+                 for name, value in recorded["built"].items() if built.get(name) != value]
+    if different:
+        print("skipped:", *different, f"so record first, before the change: {AGAIN}", sep="\n  ")
+        return SKIPPED
+    lines, good = compare(recorded["counts"], ours(rows, commands))
+    print(*lines, sep="\n")
+    if not good:
+        print(f"more than {TOLERANCE:.0%} off; if that is meant, record anew: {AGAIN}")
+    return 0 if good else 1
