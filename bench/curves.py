@@ -28,7 +28,8 @@ class Curve:
     fresh: bool = False  # a process for each sample, since what it leaves has influence
     place: str = None  # the operation that tells where a point is on the x axis
     scale: float = 1.0  # of that axis
-    log: bool = False  # both axes
+    log: str = ""  # the axes that are logarithmic
+    time: bool = False  # the x axis is time: nothing should change
 
 
 def lanes(number):
@@ -52,35 +53,35 @@ CURVES = [
           [256, 1024, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 250 << 10],
           [Series("moonlet", "core", "collision_{x}"),
            Series("2 memcpy and a hop", "core", "memcpy_{x}", ours=False)],
-          lambda x: max(1_000, 20_000_000 // (x + 200)), scale=1024, log=True),
+          lambda x: max(1_000, 20_000_000 // (x + 200)), scale=1024, log="xy"),
     Curve("curve_number", "Hop by number of Python greenlets", "greenlets alive", "ns per hop",
           NUMBERS,
           [Series("moonlet, 1 lane", "python", "ring_{x}", environment=lanes(1)),
            Series("64 lanes", "python", "ring_{x}", environment=lanes(64)),
            Series("256 lanes (default)", "python", "ring_{x}"),
            Series("greenlet", "greenlet", "ring_{x}", ours=False)],
-          lambda x: 100_000, processes=1, fresh=True, log=True),
+          lambda x: 100_000, processes=1, fresh=True, log="xy"),
     Curve("curve_number_lua", "Round trip by number of Lua greenlets", "greenlets alive",
           "ns per round trip", NUMBERS,
           [Series("moonlet", "lua", "round_{x}"),
            Series("coroutine", "lua", "round_coroutine_{x}", ours=False)],
-          lambda x: 100_000, processes=1, fresh=True, log=True),
+          lambda x: 100_000, processes=1, fresh=True, log="xy"),
     Curve("curve_memory", "Memory by number", "alive and suspended", "bytes each", NUMBERS,
           [Series("moonlet, Python", "python", "memory_python_{x}"),
            Series("moonlet, Lua", "lua", "memory_lua_{x}"),
            Series("greenlet", "greenlet", "memory_python_{x}", ours=False),
            Series("coroutine", "lua", "memory_coroutine_{x}", ours=False)],
-          lambda x: x, processes=1, fresh=True, log=True),
+          lambda x: x, processes=1, fresh=True, log="xy"),
     Curve("curve_create", "Create, run and finish over time", "millions of greenlets before",
           "ns each", list(range(0, 100 * WINDOW, WINDOW)),
           [Series("moonlet", "python", "create"),
            Series("greenlet", "greenlet", "create", ours=False)],
-          lambda x: WINDOW, processes=1, rounds=1, scale=1e6),
+          lambda x: WINDOW, processes=1, rounds=1, scale=1e6, log="y", time=True),
     Curve("curve_spawn", "Spawn and join over time", "millions of tasks before", "ns each",
           list(range(0, 100 * WINDOW, WINDOW)),
           [Series("moonlet", "sched", "spawn_join"),
            Series("gevent", "gevent", "spawn_join", ours=False)],
-          lambda x: WINDOW, processes=1, rounds=1, scale=1e6),
+          lambda x: WINDOW, processes=1, rounds=1, scale=1e6, log="y", time=True),
 ]
 
 
@@ -127,7 +128,7 @@ def run(curve, commands, quick):
                     for s, value in zip(known, measure.in_turn(i, asks)):
                         values[s.label][x].append(value)
     return {"name": curve.name, "title": curve.title, "x_label": curve.x_label,
-            "y_label": curve.y_label, "log": curve.log,
+            "y_label": curve.y_label, "log": curve.log, "time": curve.time,
             "series": [{"label": s.label, "ours": s.ours,
                         "x": [places[s.label][x] for x in xs],
                         "y": [measure.spread(values[s.label][x]) for x in xs]} for s in known]}

@@ -14,9 +14,10 @@ RECORD = Path(__file__).with_name("instructions.json")
 TOLERANCE = 0.05
 SKIPPED = 77  # the exit status that tells ctest so
 AGAIN = "./dev bench --instructions --record"
-# What is the same everywhere: the hashes of strings, and which of its memcpy and others libc
-# chooses, here those that every x86-64 has.
+# The whole environment: the size of one moves the stack. The hashes of strings, and which of its
+# memcpy and others libc chooses, here those that every x86-64 has, are the same everywhere.
 FIXED = {
+    "PATH": "/usr/bin:/bin",
     "PYTHONHASHSEED": "0",
     "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX,"
                       "-AVX_Fast_Unaligned_Load,-SSSE3,-SSE4_1,-SSE4_2,-ERMS,-FSRM,-BMI1,-BMI2,"
@@ -28,17 +29,18 @@ def total(command, environment, operation, n):
     run = subprocess.run(
         ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command],
         input=f"{operation} {n}\n", capture_output=True, text=True,
-        env=programs.environment({**FIXED, **environment}))
+        env={**FIXED, **environment})
     found = re.search(r"Collected : (\d+)", run.stderr)
     if run.returncode != 0 or not found:
         raise SystemExit(f"bench: valgrind failed at {operation}:\n{run.stderr}")
     return int(found[1])
 
 
-def count(command, environment, operation, n=20_000):
-    """Instructions per operation: the difference of two counts, so that start-up drops out."""
-    return (total(command, environment, operation, 2 * n) -
-            total(command, environment, operation, n)) / n
+def count(command, environment, operation, few=10_000, many=100_000):
+    """Instructions per operation: the difference of two counts, so that start-up drops out. That
+    varies by some 100,000, with the seed that Lua takes from the time, for one."""
+    return (total(command, environment, operation, many) -
+            total(command, environment, operation, few)) / (many - few)
 
 
 def count_all(asked, commands):
