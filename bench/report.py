@@ -1,6 +1,7 @@
 """Writes docs/performance.md from results: bench/template.md, filled in, with plots beside it."""
 import json
 import statistics
+import textwrap
 from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
@@ -10,14 +11,16 @@ SUFFIX = {"ns": "ns", "us": "µs", "ms": "ms", "B": "B"}
 
 def number(value):
     """Three digits, or all of an integer."""
-    if value >= 100:
+    if value >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def with_spread(values, form=number, unit=""):
+    if unit == "ns" and values[0] >= 10_000:
+        values, unit = [v / 1000 for v in values], "µs"
     middle, low, high = (form(v) for v in values)
-    return f"{middle}{unit} ({low}–{high})"
+    return f"{middle}{unit and ' '}{unit} ({low}–{high})"
 
 
 def ratio(value):
@@ -69,13 +72,13 @@ def rows(results):
     for topic, members in topics.items():
         lines = []
         for row in members:
-            unit = " " + SUFFIX[row["unit"]]
+            unit = SUFFIX[row["unit"]]
             bar = f"{row['bar']:g} {'held' if held(row) else '**over**'}" if row["bar"] else ""
             lines.append([f"{row['what']}<br>{code(row['name'])}",
                           with_spread(row["ours"], unit=unit), row["beside"],
                           with_spread(row["peer"], unit=unit),
                           with_spread(row["ratio"], ratio), bar])
-        parts.append(f"## {topic}\n\n" + table(["", "moonlet:", "beside", ":", "ratio:", "bar"],
+        parts.append(f"## {topic}\n\n" + table(["", "moonlet:", "beside", "peer:", "ratio:", "bar"],
                                                lines))
     return "\n\n".join(parts)
 
@@ -86,22 +89,31 @@ def slope(xs, ys):
                              for i in range(len(xs)) for j in range(i))
 
 
+def wrapped(text):
+    return textwrap.fill(text, 100, break_on_hyphens=False, break_long_words=False)
+
+
 def sentence(curve):
     """What is true of the curve, whatever it looks like."""
-    unit = " ns" if curve["y_label"].startswith("ns") else " bytes"
+    y_label, x_label = " " + curve["y_label"], " " + curve["x_label"]
     parts = []
     for series in curve["series"]:
         xs, ys = series["x"], [y[0] for y in series["y"]]
         if curve["time"]:
-            change = slope(xs, ys) * (xs[-1] - xs[0])
             middle = statistics.median(ys)
-            parts.append(f"{series['label']} {number(middle)}{unit}, drifting by "
-                         f"{change / middle:+.1%} over the whole")
+            drift = slope(xs, ys) * (xs[-1] - xs[0])
+            parts.append(f"{series['label']} {number(middle)}{y_label}, "
+                         f"drift {drift / middle:+.1%}")
         else:
-            parts.append(f"{series['label']} {number(ys[0])}{unit} at {number(xs[0])}, "
-                         f"{number(ys[-1])} at {number(xs[-1])}")
-    ends = " (slopes are medians of those between all pairs of windows)" if curve["time"] else ""
-    return f"{curve['title']}: {'; '.join(parts)}{ends}."
+            parts.append(f"{series['label']} {number(ys[0])}{y_label} "
+                         f"with {number(xs[0])}{x_label}, {number(ys[-1])} with {number(xs[-1])}")
+        y_label, x_label = "", ""  # told once
+    text = "; ".join(parts) + "."
+    if curve["time"]:
+        count = len(curve["series"][0]["x"])
+        text = f"Medians of {count} windows, and the change from the first window to the last by " \
+            f"the median slope: {text}"
+    return wrapped(text)
 
 
 def curves(results):
@@ -126,14 +138,14 @@ def instructions(results):
     lines = [[f"{row['what']}<br>{code(row['name'])}", f"{row['ours']:,.0f}", row["beside"],
               f"{row['peer']:,.0f}", ratio(row["ours"] / row["peer"])]
              for row in results.get("instructions", [])]
-    return table(["", "moonlet:", "beside", ":", "ratio:"], lines)
+    return table(["", "moonlet:", "beside", "peer:", "ratio:"], lines)
 
 
 def markdown(results, template, notes):
     filled = {
         "command": results["command"],
         "surroundings": surroundings(results),
-        "bars": bars(results),
+        "bars": wrapped(f"A bar is what a ratio should not exceed. {bars(results)}"),
         "rows": rows(results),
         "curves": curves(results),
         "million": million(results),
@@ -161,8 +173,9 @@ def write(results, directory):
     beside.mkdir(parents=True, exist_ok=True)
     paths = [directory / "performance.md", beside / "results.json"]
     notes = NOTES.read_text() if NOTES.exists() else ""
+    results = rounded(results)
     paths[0].write_text(markdown(results, (BENCH / "template.md").read_text(), notes))
-    paths[1].write_text(json.dumps(rounded(results), separators=(",", ":"),
+    paths[1].write_text(json.dumps(results, separators=(",", ":"),
                                    ensure_ascii=False) + "\n")
     for curve in results.get("curves", []):
         if curve["series"]:
