@@ -68,10 +68,10 @@ def ours(rows, commands):
 
 
 def toolchain(build):
-    """What the counts depend on, besides the sources."""
+    """What the counts depend on, besides the sources. Of packages without Debian's revision."""
     return {"compiler": programs.compiler(build),
             "processor": programs.processor(),
-            **{name: programs.package_version(name)
+            **{name: programs.package_version(name).split("-")[0]
                for name in ("libc6", "liblua5.4-0", "libpython3.11")}}
 
 

@@ -4,6 +4,7 @@ so that a machine that becomes slower does so for both; the ratio is the median 
 import statistics
 import subprocess
 import time
+from contextlib import ExitStack
 
 import programs
 
@@ -71,16 +72,16 @@ def samples(row, commands, quick):
         # One process for both where that is the same program; but what it frees in the first
         # measurement of memory it would use again in the second.
         keys = sides if row.unit == "B" else [program for program, _ in sides]
-        workers = {key: Worker(commands[program], row.environment)
-                   for key, (program, _) in zip(keys, sides)}
-        asked = [(workers[key], operation) for key, (_, operation) in zip(keys, sides)]
-        if row.unit == "ns":
-            for worker, operation in asked:
-                worker.measure(operation, row.n // 10)
-        runs = [lambda asked=asked: asked[0].measure(asked[1], row.n) for asked in asked]
-        pairs += [in_turn(i, runs) for i in range(rounds)]
-        for worker in workers.values():
-            worker.__exit__()
+        with ExitStack() as stack:
+            workers = {key: stack.enter_context(Worker(commands[program], row.environment))
+                       for key, (program, _) in dict(zip(keys, sides)).items()}
+            asked = [(workers[key], operation) for key, (_, operation) in zip(keys, sides)]
+            if row.unit == "ns":
+                for worker, operation in asked:
+                    worker.measure(operation, row.n // 10)
+            runs = [lambda worker=worker, operation=operation: worker.measure(operation, row.n)
+                    for worker, operation in asked]
+            pairs += [in_turn(i, runs) for i in range(rounds)]
     return pairs
 
 

@@ -48,9 +48,8 @@ def bars(results):
         return ""
     over = [code(row["name"]) for row in barred if not held(row)]
     if not over:
-        return f"All {len(barred)} bars hold."
-    return f"{len(barred) - len(over)} of {len(barred)} bars hold; over theirs are " \
-        f"{', '.join(over)}."
+        return f"All {len(barred)} hold."
+    return f"{len(barred) - len(over)} of {len(barred)} hold; over theirs are {', '.join(over)}."
 
 
 def surroundings(results):
@@ -78,8 +77,8 @@ def rows(results):
                           with_spread(row["ours"], unit=unit), row["beside"],
                           with_spread(row["peer"], unit=unit),
                           with_spread(row["ratio"], ratio), bar])
-        parts.append(f"## {topic}\n\n" + table(["", "moonlet:", "beside", "peer:", "ratio:", "bar"],
-                                               lines))
+        head = ["", "moonlet:", "beside", "peer:", "ratio:", "bar"]
+        parts.append(f"## {topic}\n\n{table(head, lines)}")
     return "\n\n".join(parts)
 
 
@@ -95,24 +94,24 @@ def wrapped(text):
 
 def sentence(curve):
     """What is true of the curve, whatever it looks like."""
-    y_label, x_label = " " + curve["y_label"], " " + curve["x_label"]
+    per, of = " " + curve["y_label"], " " + curve["x_label"]
     parts = []
     for series in curve["series"]:
         xs, ys = series["x"], [y[0] for y in series["y"]]
         if curve["time"]:
             middle = statistics.median(ys)
             drift = slope(xs, ys) * (xs[-1] - xs[0])
-            parts.append(f"{series['label']} {number(middle)}{y_label}, "
+            parts.append(f"{series['label']} {number(middle)}{per}, "
                          f"drift {drift / middle:+.1%}")
         else:
-            parts.append(f"{series['label']} {number(ys[0])}{y_label} "
-                         f"with {number(xs[0])}{x_label}, {number(ys[-1])} with {number(xs[-1])}")
-        y_label, x_label = "", ""  # told once
+            parts.append(f"{series['label']} {number(ys[0])}{per} "
+                         f"with {number(xs[0])}{of}, {number(ys[-1])} with {number(xs[-1])}")
+        per, of = "", ""  # told once
     text = "; ".join(parts) + "."
     if curve["time"]:
         count = len(curve["series"][0]["x"])
-        text = f"Medians of {count} windows, and the change from the first window to the last by " \
-            f"the median slope: {text}"
+        text = f"Medians of {count} windows, and the change from the first to the last by the " \
+            f"median slope: {text}"
     return wrapped(text)
 
 
@@ -145,7 +144,7 @@ def markdown(results, template, notes):
     filled = {
         "command": results["command"],
         "surroundings": surroundings(results),
-        "bars": wrapped(f"A bar is what a ratio should not exceed. {bars(results)}"),
+        "bars": wrapped("A bar is what a ratio should not exceed. " + bars(results)),
         "rows": rows(results),
         "curves": curves(results),
         "million": million(results),

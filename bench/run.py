@@ -99,9 +99,31 @@ def available(p, rows, chosen_curves, commands, missing):
 
 def write_report(results, directory):
     import report
-    directory.mkdir(parents=True, exist_ok=True)
     for path in report.write(results, directory):
         print(f"wrote {path}")
+
+
+def prepare(p, file, directory):
+    """Finds out before anything is measured that the results cannot be written."""
+    if file and (file.is_dir() or not file.resolve().parent.is_dir()):
+        p.error(f"cannot write {file}")
+    if directory:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            import plots  # noqa: F401
+        except (OSError, ImportError) as error:
+            p.error(f"cannot write a report: {error}")
+
+
+def saved(p, file):
+    """The results in that file."""
+    try:
+        results = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        p.error(f"cannot read {file}: {error}")
+    if not isinstance(results, dict) or not {"ours", "command", "missing"} <= results.keys():
+        p.error(f"{file} has no results of this program")
+    return results
 
 
 def measure_extension(options, rows):
@@ -165,8 +187,14 @@ def main(arguments=None):
         p.error("--from needs --report")
     if options.report and (options.extension or options.instructions):
         p.error("--report is for neither --extension nor --instructions")
+    directory = options.report
+    if not (directory or options.what or options.quick or options.extension or
+            options.instructions):
+        directory = ROOT / "docs"
     if options.results:
-        write_report(json.loads(options.results.read_text()), options.report)
+        results = saved(p, options.results)
+        prepare(p, None, directory)
+        write_report(results, directory)
         return 0
     chosen = choose(p, options)
     if options.needs:
@@ -180,16 +208,13 @@ def main(arguments=None):
         p.error(f"there is no {options.build}/moonlet: build it first")
     if options.instructions and (options.check or options.record):
         return hottest(options, chosen[0])
+    prepare(p, options.json, directory)
     if options.extension:
         results = measure_extension(options, chosen[0])
     else:
         results = measure_all(p, options, *chosen)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
-    directory = options.report
-    if not (directory or options.what or options.quick or options.extension or
-            options.instructions):
-        directory = ROOT / "docs"
     if directory:
         write_report(results, directory)
     over = [r["name"] for r in results.get("rows", ()) if r["bar"] and r["ratio"][0] > r["bar"]]
@@ -201,3 +226,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except measure.Failed as failed:
         sys.exit(f"bench: {failed}")
+    except KeyboardInterrupt:
+        sys.exit(130)
