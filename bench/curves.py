@@ -72,7 +72,7 @@ CURVES = [
            Series("moonlet, Lua", "lua", "memory_lua_{x}"),
            Series("greenlet", "greenlet", "memory_python_{x}", ours=False),
            Series("coroutine", "lua", "memory_coroutine_{x}", ours=False)],
-          lambda x: x, processes=1, fresh=True, log="xy"),
+          lambda x: x, processes=1, rounds=1, fresh=True, log="xy"),
     Curve("curve_create", "Create, run and finish over time", "millions of greenlets",
           "ns each", list(range(0, 100 * WINDOW, WINDOW)),
           [Series("moonlet", "python", "create"),

@@ -5,7 +5,6 @@ CONTENDERS = [("moonlet, Python", "python", "million", True),
               ("greenlet", "greenlet", "million", False),
               ("moonlet, Lua", "lua", "million", True),
               ("coroutine", "lua", "million_coroutine", False)]
-PHASES = "create", "switch", "finish"
 
 
 def run(commands, quick):

@@ -37,10 +37,10 @@ def bridge(topic, name, what, bar=None, n=100_000):
 
 
 def sched(name, what, beside="gevent", bar=None, n=100_000, operation=None, ours="sched",
-          topic="Scheduling", **more):
+          **more):
     operation = operation or name
-    return Row(topic, f"sched_{name}", what, beside, (ours, operation), (beside, operation), n,
-               bar=bar, **more)
+    return Row("Scheduling", f"sched_{name}", what, beside, (ours, operation),
+               (beside, operation), n, bar=bar, **{"rounds": 3, **more})
 
 
 ONE_LANE = {"MOONLET_LANES": "1"}
