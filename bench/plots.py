@@ -8,10 +8,14 @@ matplotlib.rcParams.update({
     "axes.spines.right": False, "xtick.minor.size": 0, "ytick.minor.size": 0,
     "path.simplify": True,
 })
-from matplotlib import pyplot  # noqa: E402 (after the backend is chosen)
+from matplotlib import pyplot, ticker  # noqa: E402 (after the backend is chosen)
 
 OURS = ["#0b5fa5", "#2f93d6", "#86c5f0"]
 PEERS = ["#c2410c", "#8a8a8a"]
+
+
+def plain(value, _):
+    return f"{value:,.0f}" if value >= 10 else f"{value:,g}"
 
 
 def draw(curve, path):
@@ -30,11 +34,11 @@ def draw(curve, path):
         axes.set_xscale("log")
     if "y" in curve["log"]:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda y, _: f"{y:,g}"))
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     else:
         axes.set_ylim(bottom=0)
-    if "x" in curve["log"]:
-        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ticker.FuncFormatter(plain))
     axes.minorticks_off()
     axes.set_xlabel(curve["x_label"])
     axes.set_ylabel(curve["y_label"])
