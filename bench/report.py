@@ -1,5 +1,6 @@
 """Writes docs/performance.md from results: bench/template.md, filled in, with plots beside it."""
 import json
+import re
 import statistics
 import textwrap
 from pathlib import Path
@@ -32,8 +33,10 @@ def code(text):
 
 
 def table(head, lines):
-    """Columns whose head ends with a colon are aligned to the right."""
+    """Columns whose head ends with a colon are aligned to the right. Nothing without lines."""
     marks = ["--:" if cell.endswith(":") else "---" for cell in head]
+    if not lines:
+        return ""
     return "\n".join(f"| {' | '.join(cells)} |"
                      for cells in ([cell.rstrip(":") for cell in head], marks, *lines))
 
@@ -141,6 +144,7 @@ def instructions(results):
 
 
 def markdown(results, template, notes):
+    """The template, filled in, without the sections for which there is nothing."""
     filled = {
         "command": results["command"],
         "surroundings": surroundings(results),
@@ -149,11 +153,14 @@ def markdown(results, template, notes):
         "curves": curves(results),
         "million": million(results),
         "instructions": instructions(results),
-        "notes": notes,
     }
-    for key, text in filled.items():
-        template = template.replace("{{" + key + "}}", text.strip())
-    return template.rstrip() + "\n"
+    kept = []
+    for section in re.split(r"^(?=## )", template, flags=re.MULTILINE):
+        keys = re.findall(r"{{(\w+)}}", section)
+        if keys and not any(filled[key] for key in keys):
+            continue
+        kept.append(re.sub(r"{{(\w+)}}", lambda found: filled[found[1]], section).strip())
+    return "\n\n".join([*kept, notes.strip()]).strip() + "\n"
 
 
 def rounded(value):

@@ -150,6 +150,11 @@ class Report(unittest.TestCase):
         self.assertIn("`./dev bench`", text)
         self.assertTrue(text.endswith("## Notes\n"))
 
+    def test_what_was_not_measured_has_no_section(self):
+        text = markdown(rows=[], curves=[], million=[], instructions=[])
+        self.assertEqual([line for line in text.splitlines() if line.startswith("## ")],
+                         ["## How it is measured", "## Notes"])
+
     @unittest.skipUnless(plots, "needs matplotlib")
     def test_the_same_results_give_the_same_files(self):
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
