@@ -82,6 +82,16 @@ def needed(rows, chosen_curves, with_million):
     return sorted({programs.PEER_OF[key] for key in keys if key in programs.PEER_OF})
 
 
+def needs(p, options, directory):
+    """What else these options need."""
+    report = ["plots"] if directory and not options.list else []
+    if options.results:
+        return report
+    chosen = choose(p, options)
+    alone = options.list or options.instructions and (options.check or options.record)
+    return [] if alone else needed(*chosen) + report
+
+
 def available(p, rows, chosen_curves, commands, missing):
     """Those whose programs there are; tells of the others."""
     have = [row for row in rows if row.ours[0] in commands and row.peer[0] in commands]
@@ -191,16 +201,15 @@ def main(arguments=None):
     if not (directory or options.what or options.quick or options.extension or
             options.instructions):
         directory = ROOT / "docs"
+    if options.needs:
+        print(*needs(p, options, directory))
+        return 0
     if options.results:
         results = saved(p, options.results)
         prepare(p, None, directory)
         write_report(results, directory)
         return 0
     chosen = choose(p, options)
-    if options.needs:
-        alone = options.instructions and (options.check or options.record)
-        print(*([] if alone else needed(*chosen)))
-        return 0
     if options.list:
         print(*listed(*chosen), sep="\n")
         return 0

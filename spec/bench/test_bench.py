@@ -2,6 +2,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -18,10 +19,7 @@ import report  # noqa: E402
 import rows  # noqa: E402
 import run  # noqa: E402
 
-try:
-    import plots
-except ImportError:
-    plots = None
+PLOTS = os.environ.get("MOONLET_PLOTS")  # an interpreter with matplotlib
 
 
 def row(name="create", bar=0.5, pairs=((1.0, 2.0), (4.0, 2.0), (30.0, 100.0)), **more):
@@ -155,17 +153,19 @@ class Report(unittest.TestCase):
         self.assertEqual([line for line in text.splitlines() if line.startswith("## ")],
                          ["## How it is measured", "## Notes"])
 
-    @unittest.skipUnless(plots, "needs matplotlib")
+    @unittest.skipUnless(PLOTS, "needs matplotlib: ./dev test bench")
     def test_the_same_results_give_the_same_files(self):
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-            paths = report.write(results(), Path(one))
-            file = Path(one) / "performance/results.json"
-            with redirect_stdout(io.StringIO()):
-                run.main(["--from", str(file), "--report", two])
+            file = Path(one) / "first.json"
+            file.write_text(json.dumps(results()))
+            for directory in one, two:
+                subprocess.run([PLOTS, ROOT / "bench/run.py", "--from", file,
+                                "--report", directory], check=True, stdout=subprocess.DEVNULL)
+                file = Path(one) / "performance/results.json"
+            paths = [path.relative_to(two) for path in Path(two).rglob("*") if path.is_file()]
             self.assertEqual(len(paths), 3)
             for path in paths:
-                again = Path(two) / path.relative_to(one)
-                self.assertEqual(path.read_bytes(), again.read_bytes())
+                self.assertEqual((Path(one) / path).read_bytes(), (Path(two) / path).read_bytes())
             self.assertIn(">moonlet<", (Path(one) / "performance/curve_x.svg").read_text())
 
 
