@@ -107,12 +107,15 @@ ml_lane *ml_lane_choose(ml_lanes *lanes) {
         if (lane) return lane;
     }
     if (lanes->count == 0) return NULL;
-    /* The fewest tenants among the next few; over time the hand meets all of them. */
+    /* Neighbours in time often take turns. A few lanes, which the fastest cache can hold, are shared
+       by so many of them before it is the next lanes' turn: each of these then switches to stacks
+       that are in the cache, and yet not to one of its own lane. */
+    enum { FEW = 8, SHARE = 8 };
     unsigned usable = lanes->count < limit ? lanes->count : limit;
-    ml_lane *best = NULL;
-    for (unsigned i = 0; i < 8 && i < usable; i++) {
-        ml_lane *lane = lanes->all[lanes->hand++ % usable];
-        if (!best || lane->tenants < best->tenants) best = lane;
+    unsigned first = lanes->hand++ / (FEW * SHARE) * FEW % usable;
+    ml_lane *best = lanes->all[first];
+    for (unsigned i = first + 1; i < first + FEW && i < usable; i++) {
+        if (lanes->all[i]->tenants < best->tenants) best = lanes->all[i];
     }
     return best;
 }

@@ -29,7 +29,7 @@ typedef struct ml_lanes {
     ml_lane **all;
     unsigned count;
     unsigned capacity;
-    unsigned hand;   /* where the search for a lane to share goes on */
+    unsigned hand;   /* how often a lane was chosen to be shared */
     size_t map_size; /* of every lane alike, so that each can take in what another one holds */
     ml_lane *free;   /* without tenants and guest; the most recently used first */
     uint64_t evictions;
