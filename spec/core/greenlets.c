@@ -1,6 +1,7 @@
 /* The rules of greenlets, one by one: starting, ending, parents, errors, lanes. */
 
 #include "host.h"
+#include "lane.h"
 
 #include <fenv.h>
 #include <stdio.h>
@@ -264,6 +265,27 @@ static void the_lane_of_the_latest_to_finish_is_used_next(void) {
     release_many(all);
 }
 
+/* Where there are more than lanes: neighbours have different ones, and all have about as many. */
+static void lanes_are_shared_evenly(void) {
+    enum { LANES = 21, SHARED = 3000 };
+    static ml_greenlet *all[SHARED];
+    unsigned usual = ml_lane_limit();
+    if (usual == 1) return;
+    ml_set_lane_limit(LANES);
+    for (int i = 0; i < SHARED; i++) {
+        all[i] = host_new(main_greenlet, echo, NULL);
+        CHECK(host_switch(all[i], 1) == 1);
+        for (int j = i - 1; j >= 0 && j > i - 4; j--) CHECK(all[i]->lane != all[j]->lane);
+    }
+    CHECK(ml_thread_counts().lanes == LANES);
+    for (int i = 0; i < SHARED; i++) {
+        unsigned tenants = all[i]->lane->tenants;
+        CHECK(tenants > SHARED / LANES - 16 && tenants < SHARED / LANES + 16);
+    }
+    for (int i = 0; i < SHARED; i++) host_release(all[i]);
+    ml_set_lane_limit(usual);
+}
+
 static void the_dead_hold_no_memory(void) {
     unsigned usual = ml_lane_limit();
     ml_set_lane_limit(1);
@@ -405,6 +427,7 @@ int main(void) {
     a_thread_can_be_kept_from_switching();
     a_switch_to_a_resident_copies_nothing();
     the_lane_of_the_latest_to_finish_is_used_next();
+    lanes_are_shared_evenly();
     the_dead_hold_no_memory();
     the_lane_limit_changes_both_ways();
     a_greenlet_inherits_the_rounding_mode_and_keeps_its_own();

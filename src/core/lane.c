@@ -112,10 +112,11 @@ ml_lane *ml_lane_choose(ml_lanes *lanes) {
        that are in the cache, and yet not to one of its own lane. */
     enum { FEW = 8, SHARE = 8 };
     unsigned usable = lanes->count < limit ? lanes->count : limit;
-    unsigned first = lanes->hand++ / (FEW * SHARE) * FEW % usable;
-    ml_lane *best = lanes->all[first];
-    for (unsigned i = first + 1; i < first + FEW && i < usable; i++) {
-        if (lanes->all[i]->tenants < best->tenants) best = lanes->all[i];
+    unsigned first = lanes->hand++ / (FEW * SHARE) * FEW;
+    ml_lane *best = NULL;
+    for (unsigned i = 0; i < FEW && i < usable; i++) {
+        ml_lane *lane = lanes->all[(first + i) % usable];
+        if (!best || lane->tenants < best->tenants) best = lane;
     }
     return best;
 }
