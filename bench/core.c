@@ -69,8 +69,14 @@ void ml_hook_take_error(ml_parcel *parcel) { (void)parcel; }
 void ml_hook_trace(ml_greenlet *g, ml_parcel *parcel) { (void)g, (void)parcel; }
 void ml_hook_leave(ml_greenlet *g, const ml_parcel *parcel) { (void)g, (void)parcel; }
 void ml_hook_enter(ml_greenlet *g) { ml_hook_retain(g); }
-void ml_hook_evict(ml_greenlet *g) { (void)g; }
-void ml_hook_restore(ml_greenlet *g) { (void)g; }
+void ml_hook_moved(ml_greenlet *g, const char *from, size_t size, char *to) {
+    (void)g, (void)from, (void)size, (void)to;
+}
+
+size_t ml_hook_loft_used(const ml_greenlet *g) {
+    (void)g;
+    return 0;
+}
 
 int ml_hook_prepare(ml_greenlet *g) {
     (void)g;
