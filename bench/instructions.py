@@ -6,6 +6,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,9 +27,9 @@ FIXED = {
 }
 
 
-def total(command, environment, operation, n):
+def total(command, environment, operation, n, file="/dev/null"):
     run = subprocess.run(
-        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command],
+        ["valgrind", "--tool=callgrind", f"--callgrind-out-file={file}", *command],
         input=f"{operation} {n}\n", capture_output=True, text=True,
         env={**FIXED, **environment})
     found = re.search(r"Collected : (\d+)", run.stderr)
@@ -48,6 +49,37 @@ def count_all(asked, commands):
     """For each (program, operation, environment), on as many processors as there are."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(lambda a: count(commands[a[0]], a[2], a[1]), asked))
+
+
+def in_objects(file):
+    """The sums of a profile, by the program and libraries that they are in."""
+    text = programs.output_of("callgrind_annotate", "--threshold=100", file)
+    sums = {}
+    for n, path in re.findall(r"^ *([\d,]+) \(.*\[(.*)\]$", text, re.MULTILINE):
+        name = Path(path).name.partition(".so")[0]
+        sums[name] = sums.get(name, 0) + int(n.replace(",", ""))
+    return sums
+
+
+def objects(row, commands, few=10_000, many=60_000):
+    """Instructions of one of our operations, by where they are."""
+    sums = []
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "profile"
+        for n in few, many:
+            total(commands[row.ours[0]], row.environment, row.ours[1], n, file)
+            sums.append(in_objects(file))
+    each = {name: (n - sums[0].get(name, 0)) / (many - few) for name, n in sums[1].items()}
+    return {name: n for name, n in each.items() if n >= 1}
+
+
+def by_object(rows, commands):
+    """Tells that of each row."""
+    for row in rows:
+        each = objects(row, commands)
+        parts = sorted(each.items(), key=lambda part: -part[1])
+        print(f"{row.name:20}{sum(each.values()):8,.0f}  "
+              f"{'  '.join(f'{name} {n:,.0f}' for name, n in parts)}", flush=True)
 
 
 def beside_peers(rows, commands):

@@ -34,6 +34,8 @@ def parser():
     p.add_argument("--instructions", action="store_true",
                    help="count them with valgrind instead of measuring time")
     p.add_argument("--record", action="store_true", help="record those counts for --check")
+    p.add_argument("--objects", action="store_true", help="count those of ours, by the libraries "
+                   "that they are in")
     p.add_argument("--list", action="store_true", help="list what there is")
     p.add_argument("--needs", action="store_true", help=argparse.SUPPRESS)  # for dev
     p.add_argument("--extension", nargs=3, metavar=("PYTHON", "OURS", "PEER"),
@@ -88,7 +90,8 @@ def needs(p, options, directory):
     if options.results:
         return report
     chosen = choose(p, options)
-    alone = options.list or options.instructions and (options.check or options.record)
+    alone = options.list or options.instructions and (options.check or options.record or
+                                                      options.objects)
     return [] if alone else needed(*chosen) + report
 
 
@@ -191,6 +194,8 @@ def main(arguments=None):
     options = p.parse_args(arguments)
     if options.record and not options.instructions:
         p.error("--record needs --instructions")
+    if options.objects and (not options.instructions or options.check or options.record):
+        p.error("--objects is for --instructions alone")
     if options.record and (options.what or options.check):
         p.error("--record takes neither WHAT nor --check")
     if options.results and not options.report:
@@ -217,6 +222,10 @@ def main(arguments=None):
         p.error(f"there is no {options.build}/moonlet: build it first")
     if options.instructions and (options.check or options.record):
         return hottest(options, chosen[0])
+    if options.objects:
+        commands = programs.commands(options.build.resolve(), {})
+        instructions.by_object([row for row in chosen[0] if row.ours[0] in commands], commands)
+        return 0
     prepare(p, options.json, directory)
     if options.extension:
         results = measure_extension(options, chosen[0])

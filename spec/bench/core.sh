@@ -1,3 +1,4 @@
+#!/bin/sh
 # core.sh PROGRAM: whether bench_core answers all that it can be asked with a time, and fails on the rest.
 program=$1
 for operation in switch arch boost collision_1024 memcpy_1024 collision_250000 memcpy_250000; do

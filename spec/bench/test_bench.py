@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -170,6 +171,20 @@ class Report(unittest.TestCase):
 
 
 class Instructions(unittest.TestCase):
+    def test_a_profile_is_summed_by_library(self):
+        lines = """--------
+Ir
+--------
+1,000 (100.0%)  PROGRAM TOTALS
+
+  600 (60.00%)  ???:ml_switch [/build/moonlet]
+   50 ( 5.00%)  file.c:f'2 [/build/moonlet]
+  350 (35.00%)  ???:0x00000000000e4b0 [/usr/lib/liblua5.4.so.0.0.0]
+"""
+        with unittest.mock.patch.object(programs, "output_of", return_value=lines):
+            self.assertEqual(instructions.in_objects("profile"),
+                             {"moonlet": 650, "liblua5.4": 350})
+
     def test_within_five_percent_they_are_the_same(self):
         lines, good = instructions.compare({"a": 1000, "b": 100}, {"a": 1049, "b": 96})
         self.assertTrue(good)
