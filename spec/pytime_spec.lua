@@ -18,6 +18,33 @@ describe("in Python", function()
         ]]
     end)
 
+    it("and in Lua moonlet.sleep says what it expected", function()
+        run [[
+            def main():
+                for wrong, kind, text in ((-1, ValueError, "expected that are not negative, got -1"),
+                                          (float("nan"), ValueError, "expected that are not negative, got nan"),
+                                          ("x", TypeError, "expected, got string")):
+                    try:
+                        moonlet.sleep(wrong)
+                    except kind as error:
+                        assert str(error) == f"bad argument #1 to 'sleep' (seconds {text})", error
+                    else:
+                        assert False, wrong
+        ]]
+        for _, case in ipairs {
+            { -1, "expected that are not negative, got -1" },
+            { "x", "expected, got string" },
+            { {}, "expected, got table" },
+        } do
+            local ok, err = pcall(moonlet.run, function()
+                moonlet.sleep(case[1])
+            end)
+            assert.is_false(ok)
+            assert.truthy(tostring(err):find("pytime_spec.lua:", 1, true))
+            assert.truthy(tostring(err):find("bad argument #1 to 'sleep' (seconds " .. case[2] .. ")", 1, true))
+        end
+    end)
+
     it("moonlet.spawn_later, at and every give tasks that start later", function()
         run [[
             def main():

@@ -382,17 +382,22 @@ end
 --- moonlet.current_task(): the task that calls.
 hub.current_task = self
 
+-- Lets `me`, which need not wait, run again after all others that are ready.
+local function begin_yield(me, entry)
+    entry.outcome = true
+    ready(me)
+    if trace then
+        trace("wait", me, entry)
+    end
+end
+
 --- Lets others run: all that are ready. Raises a cancel.
 local function yield(me)
     local entry = { task = me, what = "yield" }
     if me.scope.effective then
         return wait(entry)
     end
-    entry.outcome = true
-    ready(me)
-    if trace then
-        trace("wait", me, entry)
-    end
+    begin_yield(me, entry)
     local target = choose(me)
     if target then
         local _, ok, _, err = resume(target)
@@ -422,88 +427,21 @@ function hub.pass()
     end
 end
 
--- The entry for a sleep, with room for all that it will have.
-local function sleeper(me)
-    return { task = me, what = "sleep", when = nil, fire = nil, armed = nil, outcome = nil }
-end
-
---- moonlet.sleep(seconds): waits so long; 0 or nothing: lets others run.
-function hub.sleep(seconds)
-    local me = self()
-    if seconds == nil or seconds == 0 then
-        return yield(me)
-    end
-    if type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds then
-        hub.check_seconds(seconds, "sleep", 1)
-    end
-    wait(sleeper(me), seconds)
-end
-
-local left = {} -- by the address of the task: the entry of a sleep that has begun
-
--- Whom to switch to; nil: nobody, as the one who sleeps is the next one. Then it is over, or cancelled.
-local function go(entry, target)
-    if not target then
-        left[entry.task.id] = nil
-        end_wait(entry)
-    end
-    return target
-end
-
---- A sleep in halves, for Python, which leaves Lua in between: returns the address of the greenlet to
---- switch to; nil: it is over.
-function hub.begin_sleep(seconds)
-    local me = self()
-    local entry = sleeper(me)
-    left[me.id] = entry
-    if seconds == nil or seconds == 0 then
-        if not me.scope.effective then
-            entry.outcome = true
-            ready(me)
-            if trace then
-                trace("wait", me, entry)
-            end
-            return go(entry, choose(me, true))
-        end
-        seconds = nil
-    elseif type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds then
-        hub.check_seconds(seconds, "sleep", 1)
-    end
-    return go(entry, begin_wait(entry, seconds, true))
-end
-
---- Any wait in halves: the first one.
-function hub.begin_half(entry, seconds)
-    left[entry.task.id] = entry
-    return begin_wait(entry, seconds, true)
-end
-
---- The second one. Returns what end_sleep does, and the entry.
-function hub.end_half(thrown)
-    local entry = left[id()]
-    return hub.end_sleep(thrown), entry
-end
-
---- Somebody has switched back: nil, or whom else to switch to. `thrown`: or has thrown an error.
-function hub.end_sleep(thrown)
-    local address = id()
-    local entry = left[address]
-    if thrown then
-        left[address] = nil
-        drop(entry)
-        return nil
-    end
+-- Somebody who is no task has switched to one that waits for `entry`.
+local function choose_again(entry)
     running = entry.task
-    if entry.outcome == nil then -- it was no task of ours
-        return choose(entry.task, true)
-    end
-    left[address] = nil
-    end_wait(entry)
-    if entry.outcome == true and entry.task.scope.effective then
-        error(cancel_error(entry.task.scope), 0)
-    end
-    return nil
+    return choose(running, true)
 end
+
+require "moonlet.sleep"(hub, {
+    begin_wait = begin_wait,
+    begin_yield = begin_yield,
+    end_wait = end_wait,
+    choose = choose,
+    choose_again = choose_again,
+    drop = drop,
+    cancel_error = cancel_error,
+})
 
 -- -------------------------------------------------------------------------------------- trace
 
