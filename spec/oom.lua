@@ -602,6 +602,25 @@ function cases.deadlines()
     assert(not moonlet.move_on_after(0.00001, moonlet.sleep, 1))
 end
 
+function cases.passed_deadlines()
+    assert(not moonlet.move_on_at(0, moonlet.sleep, 1))
+end
+
+function cases.nurseries()
+    local ok, err = pcall(moonlet.nursery, function(n)
+        n:spawn(moonlet.sleep)
+        n:spawn(moonlet.sleep)
+    end)
+    if not ok then
+        local group = py.isinstance(err, py.builtins.ExceptionGroup)
+        error(group and err.exceptions[0] or err, 0)
+    end
+end
+
+function cases.starting_later()
+    assert(moonlet.spawn_later(0.00001, select, "#"):join() == 0)
+end
+
 local names = {}
 for name in pairs(cases) do
     names[#names + 1] = name

@@ -289,13 +289,16 @@ describe("stock lua5.4", function()
             local moonlet = require "moonlet"
             moonlet.python.exec [=[
 import signal, threading, time
+waits = threading.Event()
 def interrupt(thread):
+    waits.wait()
     time.sleep(0.05)
     signal.pthread_kill(thread, signal.SIGINT)
 threading.Thread(target=interrupt, args=(threading.get_ident(),)).start()
 ]=]
             moonlet.spawn(function()
                 local _ <close> = setmetatable({}, { __close = function() print "closed" end })
+                moonlet.python.eval "waits.set()"
                 moonlet.sleep(1000)
             end)
         ]]

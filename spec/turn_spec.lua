@@ -193,10 +193,13 @@ describe("Python's other threads", function()
             import ctypes, threading
             def start():
                 ident = threading.get_ident()
+                started = threading.Event() # Thread.start() itself may raise another KeyError then
                 def body():
+                    started.wait()
                     exception = ctypes.py_object(KeyError)
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), exception)
                 threading.Thread(target=body).start()
+                started.set()
         ]]
         for _, f in ipairs { work_until, coroutine.wrap(work_until) } do
             assert.equal("KeyError", message(function()

@@ -682,9 +682,22 @@ local function run_tasks()
     end
 end
 
+-- Tasks of which the hub was not told that they have ended, for want of memory.
+local function find_ended(err)
+    for address, task in pairs(tasks) do
+        if task.greenlet.dead then
+            tasks[address] = nil
+            task.greenlet = false
+            complete(task, false, err)
+        end
+    end
+end
+
 -- A switch to `task` has failed, for want of memory: nothing has changed. One that has not started fails.
 local function give_back(task, err)
-    if is_new then
+    if not task.greenlet or task.greenlet.dead then
+        return
+    elseif is_new then
         tasks[task.id] = nil
         task.arguments, task.greenlet = false, false
         complete(task, false, err)
@@ -707,6 +720,7 @@ local function serve()
         elseif not ok and moonlet.python.isinstance(err, moonlet.GreenletExit) then
             error(err, 0) -- the Lua state is being closed
         elseif not ok then
+            native.pcall(find_ended, err)
             hub.raise_in_main(err) -- Ctrl-C, or a wait that failed
         end
     end
@@ -717,6 +731,7 @@ end
 local function hub_body()
     local _, err = native.pcall(serve)
     hub_greenlet, hub.greenlet, hub.address = nil, nil, nil
+    step_end = -huge -- who chooses the next one chooses the hub, to which tasks return when they end
     error(err, 0)
 end
 
@@ -730,11 +745,15 @@ function hub.start()
         main_greenlet = main_greenlet.parent
     end
     local g = moonlet.greenlet(hub_body, main_greenlet)
+    if generation > 0 then
+        find_ended "not enough memory"
+    end
     for _, task in pairs(tasks) do
         task.greenlet.parent = g
     end
     hub_greenlet, hub.greenlet, hub.address = g, g, native.id_of(g)
     generation = generation + 1
+    step_end = huge
     native.set_loop(true)
     return hub_greenlet
 end
@@ -791,7 +810,7 @@ function hub.step(budget)
     running = hub
     since = clock()
     local _, ok, _, err = resume(target)
-    stepper, step_end = nil, huge
+    stepper, step_end = nil, hub_greenlet and huge or -huge
     if not ok then
         error(err, 0)
     end

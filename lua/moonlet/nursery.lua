@@ -20,23 +20,24 @@ local function on_end(n, t)
     if t.is_daemon then
         n.daemons = n.daemons - 1
     end
+    if n.waits and n.children <= n.daemons then
+        n.waits = false
+        hub.wake(n.entry)
+    end
     if t.finished == "failed" and not t.starting then -- else whoever has called start() is told
         n.errors[#n.errors + 1] = t.value
         scope.cancel(n, ("%s has failed: %s"):format(t.name, tostring(t.value)))
-    end
-    local entry = n.entry
-    if entry and n.children <= n.daemons then
-        n.entry = nil
-        hub.wake(entry)
     end
     return true
 end
 
 --- For both languages: opens a nursery in the current task, and its scope.
 function nursery.open()
-    local n = scope.open(nil, false, "nursery", Nursery)
+    local n = scope.new(false, "nursery", Nursery)
     n.children, n.daemons, n.errors, n.on_end = 0, 0, {}, on_end
-    return n
+    n.waits, n.finished = false, false
+    n.entry = { task = n.task, what = "nursery", on = n, shielded = true, outcome = nil }
+    return scope.enter(n)
 end
 
 -- What ends more than the nursery: of such errors the first is raised alone.
@@ -59,34 +60,50 @@ local function group(n)
     return moonlet.python.builtins.BaseExceptionGroup(text, list)
 end
 
+local function wait_for_children(n)
+    while n.children > 0 do
+        if n.children == n.daemons then
+            scope.cancel(n, "only daemons are left in the nursery")
+        end
+        n.entry.outcome = nil
+        n.waits = true
+        local ok, why = native.pcall(hub.wait, n.entry)
+        n.waits = false
+        if not ok then
+            table.insert(n.errors, why)
+            scope.cancel(n, tostring(why))
+        end
+    end
+end
+
+-- The block has raised `err`.
+local function block_failed(n, err)
+    if not native.is_cancel(err) then
+        table.insert(n.errors, 1, err)
+    end
+    scope.cancel(n, "the block of the nursery has failed: " .. tostring(err))
+end
+
 --- Waits for the children, then leaves. `failed`: the block has raised `err`. Returns whether that is
 --- the nursery's own cancel, which ends here; raises a group of all errors if there are any.
 function nursery.close(n, failed, err)
     if n.finished then
         return false
     end
+    local told, why = true, nil
     if failed then
-        if not native.is_cancel(err) then
-            table.insert(n.errors, 1, err)
-        end
-        scope.cancel(n, "the block of the nursery has failed: " .. tostring(err))
+        told, why = native.pcall(block_failed, n, err)
     end
     local has_waited = n.children > 0
-    while n.children > 0 do
-        if n.children == n.daemons then
-            scope.cancel(n, "only daemons are left in the nursery")
-        end
-        n.entry = { task = n.task, what = "nursery", on = n, shielded = true }
-        local ok, why = native.pcall(hub.wait, n.entry)
-        n.entry = nil
-        if not ok then
-            table.insert(n.errors, why)
-            scope.cancel(n, tostring(why))
-        end
+    if has_waited then
+        local ok, other = native.pcall(wait_for_children, n)
+        told, why = told and ok, why or other
     end
     n.finished = true
     local absorbed = scope.close(n, failed, err)
-    if #n.errors > 0 then
+    if not told then
+        error(why, 0) -- there is no memory even to say so in the usual way
+    elseif #n.errors > 0 then
         error(first_exit(n.errors) or group(n), 0)
     end
     if has_waited and not failed and n.task.scope.effective then

@@ -16,6 +16,11 @@ local Scope = class.define("cancel scope", methods, properties, setters, "Cancel
 
 -- --------------------------------------------------------------------------------- the tree
 
+--- Makes room for the children of `parent`, so that attach does not fail.
+function scope.reserve(parent)
+    parent.first, parent.last = parent.first or false, parent.last or false
+end
+
 --- Makes `child` a scope inside `parent`.
 function scope.attach(child, parent)
     child.parent = parent
@@ -123,12 +128,10 @@ end
 
 -- ---------------------------------------------------------------------------- enter and leave
 
---- Opens a scope in the current task, and enters it. `what` made it, for messages. To be closed by the
---- same task, inner ones first.
-function scope.open(deadline, shielded, what, class_of)
-    local me = hub.self()
-    local s = {
-        task = me,
+--- A scope for the current task, see scope.enter. `what` made it, for messages.
+function scope.new(shielded, what, class_of)
+    return setmetatable({
+        task = hub.self(),
         shielded = shielded or false,
         what = what,
         parent = false,
@@ -140,15 +143,27 @@ function scope.open(deadline, shielded, what, class_of)
         closed = false,
         timer = false,
         deadline_at = math.huge,
-    }
-    setmetatable(s, class_of or Scope)
-    scope.attach(s, me.scope)
-    me.scope = s
+    }, class_of or Scope)
+end
+
+--- Its task enters it: from now on it is the innermost one. To be closed by the same task, inner ones first.
+--- Returns it. If there is no memory, nothing has changed.
+function scope.enter(s, deadline)
+    local me = s.task
+    local parent = me.scope
+    scope.reserve(parent)
     if deadline then
         hub.start()
         set_deadline(s, deadline)
     end
+    scope.attach(s, parent)
+    me.scope = s
     return s
+end
+
+--- Makes a scope, and enters it.
+function scope.open(deadline, shielded, what)
+    return scope.enter(scope.new(shielded, what), deadline)
 end
 
 --- Leaves it. `failed`: with the error `err`. Returns whether the error is the scope's own cancel, which

@@ -58,10 +58,17 @@ local function arguments_of(f, ...)
     return pack(...)
 end
 
--- A new task for f(...) in the scope `parent`.
+-- A new task for f(...), which will be in the scope `parent`.
 local function make(parent, f, ...)
+    if parent.last == nil then
+        scope.reserve(parent)
+    end
     local g, address = new_greenlet(f, hub.greenlet or hub.start())
-    local t = object(address, g, f, arguments_of(f, ...))
+    return object(address, g, f, arguments_of(f, ...))
+end
+
+-- Puts it there, when nothing can fail any more.
+local function join(t, parent)
     attach(t, parent)
     parent.children = parent.children + 1
     if hub.trace then
@@ -70,11 +77,11 @@ local function make(parent, f, ...)
     return t
 end
 
--- The same, and it is ready.
+-- A new task for f(...) in the scope `parent`, which is ready.
 local function create(parent, f, ...)
     local t = make(parent, f, ...)
     ready(t)
-    return t
+    return join(t, parent)
 end
 task.create = create
 
@@ -113,10 +120,11 @@ end
 function task.spawn_later(seconds, f, ...)
     hub.check_seconds(seconds, "spawn_later", 1)
     hub.check_callable(f, "spawn_later", 2)
-    local t = make(hub.base, f, ...)
+    local base = hub.base
+    local t = make(base, f, ...)
     t.timer = { when = hub.now() + seconds, fire = start_later, owner = t }
     hub.add_timer(t.timer)
-    return t
+    return join(t, base)
 end
 
 -- --------------------------------------------------------------------------------- the end
