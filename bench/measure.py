@@ -4,7 +4,7 @@ so that a machine that becomes slower does so for both; the ratio is the median 
 import statistics
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import programs
 
@@ -25,7 +25,8 @@ class Worker:
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended before it read what was asked
+            self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
 

@@ -219,6 +219,22 @@ describe("a deadlock", function()
         assert.matches("in Python function 'wait'", caught, 1, true)
     end)
 
+    it("ends a nursery whose tasks are shielded from its cancel", function()
+        for _, start in ipairs { "moonlet.run(main)", "main()" } do
+            local output, status = support.child([[
+                local moonlet = require "moonlet"
+                local function main()
+                    local ok, err = pcall(moonlet.nursery, function(n)
+                        n:spawn(moonlet.shield, function() moonlet.event():wait() end)
+                    end)
+                    print(ok, (tostring(err):gsub("\n.*", "")))
+                end
+            ]] .. start)
+            assert.matches("moonlet.Deadlock: deadlock: nothing can ever run again\n", output)
+            assert.equal(start == "main()" and 0 or 1, status)
+        end
+    end)
+
     it("is none while a timer is set", function()
         assert.equal("late", moonlet.run(function()
             return moonlet.spawn_later(0.01, function()

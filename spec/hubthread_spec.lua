@@ -314,9 +314,11 @@ describe("moonlet.in_thread", function()
             local output, status = support.child [[
                 local moonlet = require "moonlet"
                 local py = moonlet.python
-                py.exec("import os, signal, threading\n"
-                    .. "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()")
-                local ok, err = pcall(moonlet.run, moonlet.in_thread, py.import("time").sleep, 1000)
+                py.exec("import os, signal, threading, time\n"
+                    .. "def work():\n"
+                    .. "    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+                    .. "    time.sleep(1000)")
+                local ok, err = pcall(moonlet.run, moonlet.in_thread, py.eval "work")
                 print(ok, py.isinstance(err, py.builtins.KeyboardInterrupt))
             ]]
             assert.equal("false\ttrue\n", output)

@@ -606,15 +606,85 @@ function cases.passed_deadlines()
     assert(not moonlet.move_on_at(0, moonlet.sleep, 1))
 end
 
-function cases.nurseries()
-    local ok, err = pcall(moonlet.nursery, function(n)
-        n:spawn(moonlet.sleep)
-        n:spawn(moonlet.sleep)
-    end)
+-- moonlet.nursery(f). Of its errors, one is raised alone.
+local function in_nursery(f)
+    local ok, err = pcall(moonlet.nursery, f)
     if not ok then
         local group = py.isinstance(err, py.builtins.ExceptionGroup)
         error(group and err.exceptions[0] or err, 0)
     end
+end
+
+function cases.nurseries()
+    in_nursery(function(n)
+        n:spawn(moonlet.sleep)
+        n:spawn(moonlet.sleep)
+    end)
+end
+
+function cases.channels()
+    local ch = moonlet.channel(1)
+    in_nursery(function(n)
+        n:spawn(function()
+            for i = 1, 3 do
+                ch:send(i)
+            end
+        end)
+        assert(ch:receive() + ch:receive() + ch:receive() == 6)
+    end)
+end
+
+function cases.events()
+    local e = moonlet.event()
+    in_nursery(function(n)
+        n:spawn(e.wait, e)
+        moonlet.sleep()
+        e:set()
+    end)
+end
+
+function cases.locks()
+    local l = moonlet.lock()
+    local function hold()
+        l:acquire()
+        local ok, err = pcall(moonlet.sleep)
+        l:release()
+        assert(ok, err)
+    end
+    in_nursery(function(n)
+        n:spawn(hold)
+        n:spawn(hold)
+    end)
+    assert(not l:locked())
+end
+
+function cases.cancels()
+    in_nursery(function(n)
+        n:spawn(moonlet.sleep, 10)
+        moonlet.sleep()
+        n:cancel()
+    end)
+end
+
+function cases.timeouts()
+    in_nursery(function(n)
+        local t = n:spawn(moonlet.sleep, 10)
+        if t:wait(0.00001) then
+            t:join()
+        end
+        t:cancel()
+    end)
+end
+
+function cases.queues()
+    local q = moonlet.queue(1)
+    in_nursery(function(n)
+        n:spawn(function()
+            q:put(1)
+            q:put(2)
+        end)
+        assert(q:get() + q:get() == 3)
+    end)
 end
 
 function cases.starting_later()
@@ -636,6 +706,8 @@ return {
     --- Python/compile.c), and every frame that an exception passes takes one of 16 spare
     --- MemoryErrors when it cannot be added to the traceback.
     not_in_python = { evaluation = true },
+    --- What has tasks that wait, and cannot even be cancelled when there is never memory again.
+    not_forever = { cancels = true, events = true, locks = true, queues = true, timeouts = true },
     not_forever_in_python = { nested = true },
     --- Where CPython itself loses a reference to `self` of a method that has a comprehension.
     leaks_in_python = { sequences = true },

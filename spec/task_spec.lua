@@ -479,6 +479,63 @@ describe("moonlet.defer", function()
     end)
 end)
 
+describe("a task that is ready", function()
+    local prelude = [[
+        local moonlet = require "moonlet"
+        local main = moonlet.current()
+        local ns = moonlet.python.builtins.dict()
+        moonlet.python.exec("import greenlet, moonlet\n"
+            .. "def body(f, seconds):\n"
+            .. "    f(greenlet.getcurrent())\n"
+            .. "    moonlet.sleep(seconds)\n"
+            .. "    f(None)\n", ns)
+        local function lua_body(f, seconds)
+            f(moonlet.current())
+            moonlet.sleep(seconds)
+            f(nil)
+        end
+        local function count_to(n) for i = 1, n do moonlet.sleep(0) end return n end
+    ]]
+
+    it("may be ended by an error that somebody throws into it", function()
+        local output = support.child(prelude .. [[
+            for _, body in ipairs { lua_body, ns.body } do
+                local g
+                local t = moonlet.spawn(body, function(now) g = now end, 0)
+                local others = { moonlet.spawn(count_to, 3), moonlet.spawn(count_to, 4) }
+                moonlet.sleep(0)
+                local name = t.status
+                print(name, (tostring(select(2, pcall(g.throw, g, "boom"))):gsub("\n.*", "")))
+                print(t.status, tostring(t.error):match("boom"), others[1]:join() + others[2]:join())
+            end
+        ]])
+        local once = "ready\tmoonlet.Deadlock: deadlock: nothing can ever run again\nfailed\tboom\t7\n"
+        assert.equal(once:rep(2), output)
+    end)
+
+    it("runs once, whoever switches to it", function()
+        local output = support.child(prelude .. [[
+            for _, body in ipairs { lua_body, ns.body } do
+                local g
+                local function note(now)
+                    if now then
+                        g = now
+                    else
+                        main:switch "here"
+                        print "is not reached"
+                    end
+                end
+                local t = moonlet.spawn(body, note, 0)
+                local other = moonlet.spawn(count_to, 3)
+                moonlet.sleep(0)
+                print(g:switch())
+                print(other:join(), t.ended)
+            end
+        ]])
+        assert.equal("here\n3\tfalse\nhere\n3\tfalse\n", output)
+    end)
+end)
+
 describe("many tasks", function()
     it("of both languages wait and end", function()
         local n = support.scaled(20000)

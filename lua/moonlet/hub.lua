@@ -45,6 +45,7 @@ local adopted = setmetatable({}, { __mode = "v" }) -- and greenlets of others th
 
 local round, at = {}, 1 -- what is left of this round: from round[at] on
 local later, later_count = {}, 0 -- what is ready for the next one
+local room = 0 -- both have slots for twice as many
 local mixed = false -- later has tasks with a priority that is not 0
 local queue = timers.new()
 local turns = TURN_LIMIT
@@ -76,15 +77,68 @@ end
 
 -- --------------------------------------------------------------------------- ready and waiting
 
+local function fill(size)
+    for i = 1, size do
+        round[i] = round[i] or false
+        later[i] = later[i] or false
+    end
+end
+
+-- Makes more room, long before it is needed: so what becomes ready is not lost when there is no memory. If
+-- there is none now, it is tried again.
+local function make_room()
+    local size = math.max(64, 4 * room)
+    local ok = native.pcall(fill, size)
+    for i = 1, size do
+        round[i] = round[i] or nil
+        later[i] = later[i] or nil
+    end
+    if ok then
+        room = size // 2
+    end
+end
+make_room()
+
 --- Makes `task` run in the next round.
 local function ready(task)
-    later[later_count + 1] = task -- may fail, for want of memory
+    later[later_count + 1] = task
     later_count = later_count + 1
     if task.rank ~= 0 then
         mixed = true
     end
+    if later_count > room then
+        make_room()
+    end
 end
 hub.ready = ready
+
+local function remove(list, first, last, value)
+    for i = first, last do
+        if list[i] == value then
+            table.move(list, i + 1, last + 1, i)
+            return true
+        end
+    end
+    return false
+end
+
+-- How many are left of this round.
+local function left_in_round()
+    local last = at
+    while round[last] do
+        last = last + 1
+    end
+    return last - at
+end
+
+-- `task` is ready, but goes on right now: nobody needs to switch to it any more.
+local function unready(task)
+    if remove(later, 1, later_count, task) then
+        later_count = later_count - 1
+    else
+        remove(round, at, at + left_in_round() - 1, task)
+    end
+end
 
 --- Somebody's priority has changed.
 function hub.rerank()
@@ -134,11 +188,22 @@ local function begin_round()
     later_count = 0
 end
 
--- Leaves `me`, which has registered what it waits for: chooses who is next, the hub or a task that can
--- go on, and returns that one's greenlet, or its address; nil if it is `me`.
-local function choose(me, by_address)
+-- Leaves `me`, which waits for `entry`, or is ready if that has its outcome already; nil: as before. Chooses
+-- who is next, the hub or a task that can go on, and returns that one's greenlet, or its address; nil if it
+-- is `me`. Should it fail for want of memory, `me` neither waits nor is ready.
+local function choose(me, by_address, entry)
+    if not hub_greenlet then
+        start()
+    end
     turns = TURN_LIMIT
     local time = clock()
+    if entry then
+        if entry.outcome == nil then
+            me.entry = entry
+        else
+            ready(me)
+        end
+    end
     me.used = me.used + time - since
     me.value = time -- for reports, until it ends
     since = time
@@ -152,8 +217,7 @@ local function choose(me, by_address)
         if inside then
             leave(me)
         end
-        local g = hub_greenlet or start()
-        return by_address and hub.address or g
+        return by_address and hub.address or hub_greenlet
     end
     round[at] = nil
     at = at + 1
@@ -191,13 +255,13 @@ end
 
 -- Ends a wait: `outcome` is true, or why it ends without what was waited for.
 local function finish_wait(entry, outcome)
-    if entry.outcome ~= nil then
+    local task = entry.task
+    if task.entry ~= entry then
         return false
     end
-    entry.outcome = outcome
-    local task = entry.task
-    task.entry = false
     ready(task)
+    entry.outcome = outcome
+    task.entry = false
     return true
 end
 
@@ -207,27 +271,31 @@ end
 function hub.wake(entry)
     local whole = entry.whole
     if whole then
-        if whole.outcome ~= nil then
+        if whole.task.entry ~= whole then
             return false
         end
         whole.fired = entry
         entry = whole
-    elseif entry.outcome ~= nil then
+    end
+    local task = entry.task
+    if task.entry ~= entry then
         return false
     end
     entry.outcome = true
-    local task = entry.task
     task.entry = false
-    later[later_count + 1] = task -- may fail, for want of memory
+    later[later_count + 1] = task
     later_count = later_count + 1
     if task.rank ~= 0 then
         mixed = true
+    end
+    if later_count > room then
+        make_room()
     end
     return true
 end
 
 local function expire(entry)
-    if entry.outcome == nil then
+    if entry.task.entry == entry then
         if entry.undo then
             entry:undo()
         end
@@ -237,7 +305,7 @@ end
 
 --- Ends the wait for `entry` with an error. False: it has ended already, or is about to with the Lua state.
 function hub.fail(entry, err)
-    if entry.outcome ~= nil or native.closing() then
+    if entry.task.entry ~= entry or native.closing() then
         return false
     end
     undo(entry)
@@ -248,7 +316,7 @@ end
 --- A scope of the waiting `task` was cancelled.
 function hub.interrupt(task)
     local entry = task.entry
-    if entry and not entry.shielded and entry.outcome == nil then
+    if entry and not entry.shielded then
         undo(entry)
         finish_wait(entry, "cancel")
     elseif task.arguments and task.timer then -- it would start later
@@ -268,31 +336,27 @@ local function begin_wait(entry, seconds, by_address)
             entry:undo()
         end
         entry.outcome = "cancel"
-        ready(me)
-    else
-        if seconds then
-            entry.when = now() + seconds
-            entry.fire = expire
-            entry.outcome = "failed" -- so that nobody wakes it if there is no memory for the timer
-            queue:add(entry)
-            entry.outcome = nil
-        end
-        me.entry = entry
+    elseif seconds then
+        entry.when = now() + seconds
+        entry.fire = expire
+        queue:add(entry)
     end
     if trace then
         trace("wait", me, entry)
     end
-    return choose(me, by_address)
+    return choose(me, by_address, entry)
 end
 
 -- After the switch.
 local function end_wait(entry)
-    local me = entry.task
+    local me, outcome = entry.task, entry.outcome
+    if running ~= me and outcome ~= nil then
+        unready(me) -- somebody else has switched here
+    end
     running = me
     if asides[me] then
         enter(me)
     end
-    local outcome = entry.outcome
     if outcome == true then
         if entry.armed then
             queue:remove(entry)
@@ -308,21 +372,29 @@ local function end_wait(entry)
     return nil -- somebody else has switched here
 end
 
--- Somebody has thrown an error into a task that waits for `entry`.
-local function drop(entry)
-    running = entry.task
-    if asides[running] then
-        enter(running)
+-- Somebody has thrown an error into a task that waits for `entry`; or it could not switch to the one that
+-- was chosen, who is the next one again (`refused`).
+local function drop(entry, refused)
+    local me = entry.task
+    if refused and running ~= hub and running ~= me then
+        at = at - 1
+        round[at] = running
+    end
+    running = me
+    if asides[me] then
+        enter(me)
     end
     if entry.outcome == nil then
         entry.outcome = "thrown"
-        entry.task.entry = false
+        me.entry = false
         undo(entry)
+    else
+        unready(me)
     end
 end
 
-local function abandon(entry, err)
-    drop(entry)
+local function abandon(entry, who, err)
+    drop(entry, who == nil)
     error(err, 0)
 end
 
@@ -335,9 +407,9 @@ local function wait(entry, seconds)
     local target = begin_wait(entry, seconds)
     while true do
         if target then
-            local _, ok, _, err = resume(target)
+            local _, ok, who, err = resume(target)
             if not ok then
-                abandon(entry, err)
+                abandon(entry, who, err)
             end
         end
         local result = end_wait(entry)
@@ -382,13 +454,13 @@ end
 --- moonlet.current_task(): the task that calls.
 hub.current_task = self
 
--- Lets `me`, which need not wait, run again after all others that are ready.
-local function begin_yield(me, entry)
+-- Lets `me`, which need not wait, run again after all others that are ready. Returns what choose does.
+local function begin_yield(me, entry, by_address)
     entry.outcome = true
-    ready(me)
     if trace then
         trace("wait", me, entry)
     end
+    return choose(me, by_address, entry)
 end
 
 --- Lets others run: all that are ready. Raises a cancel.
@@ -397,12 +469,14 @@ local function yield(me)
     if me.scope.effective then
         return wait(entry)
     end
-    begin_yield(me, entry)
-    local target = choose(me)
+    local target = begin_yield(me, entry)
     if target then
-        local _, ok, _, err = resume(target)
+        local _, ok, who, err = resume(target)
         if not ok then
-            abandon(entry, err)
+            abandon(entry, who, err)
+        end
+        if running ~= me then
+            unready(me) -- somebody else has switched here
         end
     end
     running = me
@@ -437,7 +511,6 @@ require "moonlet.sleep"(hub, {
     begin_wait = begin_wait,
     begin_yield = begin_yield,
     end_wait = end_wait,
-    choose = choose,
     choose_again = choose_again,
     drop = drop,
     cancel_error = cancel_error,
@@ -554,7 +627,7 @@ local function idle()
         end
         first = nil
     end
-    if not first and not expecting then
+    if not first and not expecting and not native.closing() then
         nothing_ever()
         return
     end
@@ -587,6 +660,9 @@ local in_hand, is_new -- the task that is about to be switched to, and whether t
 
 -- What came back to the hub.
 local function came_back(finished, ok, who, ...)
+    if who == nil then
+        error((...), 0) -- the switch has failed
+    end
     in_hand = nil
     local last = running
     if finished then
@@ -629,7 +705,8 @@ local function dispatch(task)
     if task.effective then
         task.greenlet = false
         running, in_hand = hub, nil
-        complete(task, false, cancel_error(task))
+        local _, err = native.pcall(cancel_error, task)
+        complete(task, false, err)
         return
     end
     tasks[task.id] = task
@@ -709,10 +786,10 @@ end
 local function serve()
     while true do
         local ok, err = native.pcall(run_tasks)
-        running = hub
-        if in_hand then
-            local task = in_hand
-            in_hand = nil
+        local task = in_hand
+        local failed = task and running == task -- otherwise it has been left since
+        running, in_hand = hub, nil
+        if failed then
             native.pcall(give_back, task, err)
         end
         if native.closing() then
@@ -873,11 +950,7 @@ end
 
 --- For inspect.lua: how many timers there are, and how many tasks are ready.
 function hub.counts()
-    local last = at
-    while round[last] do
-        last = last + 1
-    end
-    return queue:count(), later_count + last - at
+    return queue:count(), later_count + left_in_round()
 end
 
 --- Whether a host runs tasks by moonlet.step.

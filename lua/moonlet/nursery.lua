@@ -60,7 +60,15 @@ local function group(n)
     return moonlet.python.builtins.BaseExceptionGroup(text, list)
 end
 
-local function wait_for_children(n)
+-- Waits for the children. Returns whether there were any.
+local function settle(n, failed, err)
+    if failed then
+        if not native.is_cancel(err) then
+            table.insert(n.errors, 1, err)
+        end
+        scope.cancel(n, "the block of the nursery has failed: " .. tostring(err))
+    end
+    local has_waited = n.children > 0
     while n.children > 0 do
         if n.children == n.daemons then
             scope.cancel(n, "only daemons are left in the nursery")
@@ -70,39 +78,31 @@ local function wait_for_children(n)
         local ok, why = native.pcall(hub.wait, n.entry)
         n.waits = false
         if not ok then
+            if n.effective and moonlet.python.isinstance(why, moonlet.Deadlock) then
+                error(why, 0) -- what was cancelled waits all the same, for nothing
+            end
             table.insert(n.errors, why)
             scope.cancel(n, tostring(why))
         end
     end
-end
-
--- The block has raised `err`.
-local function block_failed(n, err)
-    if not native.is_cancel(err) then
-        table.insert(n.errors, 1, err)
-    end
-    scope.cancel(n, "the block of the nursery has failed: " .. tostring(err))
+    return has_waited
 end
 
 --- Waits for the children, then leaves. `failed`: the block has raised `err`. Returns whether that is
---- the nursery's own cancel, which ends here; raises a group of all errors if there are any.
+--- the nursery's own cancel, which ends here; raises a group of all errors if there are any. Children are
+--- left behind only if nothing can ever end them, or if there is no memory to wait.
 function nursery.close(n, failed, err)
     if n.finished then
         return false
     end
-    local told, why = true, nil
-    if failed then
-        told, why = native.pcall(block_failed, n, err)
-    end
-    local has_waited = n.children > 0
-    if has_waited then
-        local ok, other = native.pcall(wait_for_children, n)
-        told, why = told and ok, why or other
+    local ok, has_waited = native.pcall(settle, n, failed, err)
+    if not ok then
+        native.pcall(scope.cancel, n)
     end
     n.finished = true
     local absorbed = scope.close(n, failed, err)
-    if not told then
-        error(why, 0) -- there is no memory even to say so in the usual way
+    if not ok then
+        error(has_waited, 0)
     elseif #n.errors > 0 then
         error(first_exit(n.errors) or group(n), 0)
     end

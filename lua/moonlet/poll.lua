@@ -165,8 +165,8 @@ poll.wait_writable = waiter("wait_writable", WRITE, hub.wait)
 poll.begin_readable = waiter("wait_readable", READ, hub.begin_half)
 poll.begin_writable = waiter("wait_writable", WRITE, hub.begin_half)
 
-function poll.end_half(thrown)
-    local target, entry = hub.end_half(thrown)
+function poll.end_half(thrown, refused)
+    local target, entry = hub.end_half(thrown, refused)
     if not target and entry and entry.outcome == "timeout" then
         error(moonlet.WouldBlock "timed out", 0)
     end

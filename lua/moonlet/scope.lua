@@ -57,7 +57,6 @@ local function spread(s)
     if s.effective then
         return
     end
-    s.effective = true
     local child = s.first
     while child do
         local after = child.after
@@ -70,6 +69,7 @@ local function spread(s)
     if task.scope == s then
         hub.interrupt(task)
     end
+    s.effective = true -- at last: if there was no memory for all that, the next cancel does it
 end
 
 -- What is in force in `s` may be less than before: its shield is new.
@@ -90,6 +90,9 @@ end
 --- Cancels a scope, or a task. False: it was cancelled before.
 function scope.cancel(s, reason)
     if s.cancelled then
+        if not s.effective then
+            spread(s)
+        end
         return false
     end
     rawset(s, "cancelled", true)

@@ -7,7 +7,7 @@ local id = require("moonlet.native").id
 return function(hub, inner)
     local self, wait, yield = hub.self, hub.wait, hub.yield
     local begin_wait, begin_yield, end_wait = inner.begin_wait, inner.begin_yield, inner.end_wait
-    local choose, choose_again, drop, cancel_error = inner.choose, inner.choose_again, inner.drop, inner.cancel_error
+    local choose_again, drop, cancel_error = inner.choose_again, inner.drop, inner.cancel_error
 
     local left = {} -- by the address of the task: the entry of a wait that has begun
 
@@ -42,8 +42,7 @@ return function(hub, inner)
         left[me.id] = entry
         if seconds == nil or seconds == 0 then
             if not me.scope.effective then
-                begin_yield(me, entry)
-                return go(entry, choose(me, true))
+                return go(entry, begin_yield(me, entry, true))
             end
             seconds = nil
         else
@@ -59,18 +58,19 @@ return function(hub, inner)
     end
 
     --- The second one. Returns what end_sleep does, and the entry.
-    function hub.end_half(thrown)
+    function hub.end_half(thrown, refused)
         local entry = left[id()]
-        return hub.end_sleep(thrown), entry
+        return hub.end_sleep(thrown, refused), entry
     end
 
-    --- Somebody has switched back: nil, or whom else to switch to. `thrown`: or has thrown an error.
-    function hub.end_sleep(thrown)
+    --- Somebody has switched back: nil, or whom else to switch to. `thrown`: or has thrown an error; with
+    --- `refused` nobody has, but the switch away has failed.
+    function hub.end_sleep(thrown, refused)
         local address = id()
         local entry = left[address]
         if thrown then
             left[address] = nil
-            drop(entry)
+            drop(entry, refused)
             return nil
         end
         if entry.outcome == nil then -- it was no task of ours

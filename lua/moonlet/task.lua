@@ -331,8 +331,6 @@ local function outcome(t)
 end
 task.outcome = outcome
 
-task.outcome = outcome
-
 --- task:join([timeout]): waits until the task has ended. Returns what it returned, or raises its error;
 --- TaskCancelled if it was cancelled. TimeoutError: it has not ended within `timeout` seconds.
 function methods.join(self, timeout)

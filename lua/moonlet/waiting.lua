@@ -86,7 +86,7 @@ end
 --- The first entry of a list that still waits: others are those of a select that has ended.
 function waiting.first(list)
     local entry = list.first
-    while entry and entry.whole and entry.whole.outcome ~= nil do
+    while entry and entry.whole and entry.whole.task.entry ~= entry.whole do
         waitlist.remove(entry)
         entry = list.first
     end

@@ -201,8 +201,8 @@ void ml_raw_register(lua_State *L, ml_world *w) {
    not unbox (hub.facing), that one.
 
    raw(module, begin, end): a wait in halves, between which the greenlet has nothing in Lua, and needs
-   no Lua thread: end() is called when somebody has switched back, and end(true) when somebody has thrown
-   an exception. Both return the address of a greenlet to switch to; nil ends the wait. */
+   no Lua thread: end() is called when somebody has switched back, and end(true, refused) when somebody has
+   thrown an exception, or the switch was `refused`. Both return the address of a greenlet to switch to; nil ends the wait. */
 
 typedef struct Raw {
     PyObject_HEAD
@@ -336,7 +336,8 @@ static PyObject *call_lua(ml_world *w, PyObject *function, PyObject *const *args
 static PyObject *wait_for(const Raw *r, ml_world *w, ml_greenlet *target) {
     while (target) {
         ml_parcel parcel = {.kind = &ml_py_parcel};
-        PyObject *result = ml_py_switch(target, &parcel);
+        int failed = ml_switch(target, &parcel);
+        PyObject *result = ml_py_switched(failed, target, &parcel);
         target = NULL;
         if (result) {
             Py_DECREF(result);
@@ -345,8 +346,8 @@ static PyObject *wait_for(const Raw *r, ml_world *w, ml_greenlet *target) {
         } else {
             PyObject *type, *value, *traceback;
             PyErr_Fetch(&type, &value, &traceback);
-            PyObject *thrown = Py_True;
-            call_lua(w, r->end, &thrown, 1, &target);
+            PyObject *args[] = {Py_True, failed ? Py_True : Py_False}; /* thrown, refused */
+            call_lua(w, r->end, args, 2, &target);
             if (PyErr_Occurred()) PyErr_WriteUnraisable((PyObject *)r);
             PyErr_Restore(type, value, traceback);
             return NULL;

@@ -143,10 +143,20 @@ static inline void prepare(lua_State *L, ml_world *w) {
     if (__builtin_expect(ml_has_posted(w), 0)) run_posted(L, w);
 }
 
-/* Raises what `result` of ml_switch says. */
-static __attribute__((noinline, cold)) int fail(lua_State *L, ml_world *w, int result) {
-    if (result != ML_ELANGUAGE) return luaL_error(L, "%s", ml_error_text(result));
-    w->bridge->push_error(L, w);
+/* Pushes the error that `result` of ml_switch says. */
+static void push_failure(lua_State *L, ml_world *w, int result) {
+    if (result == ML_ELANGUAGE) {
+        w->bridge->push_error(L, w);
+        return;
+    }
+    luaL_where(L, 1);
+    lua_pushstring(L, ml_error_text(result));
+    lua_concat(L, 2);
+}
+
+/* Raises it. */
+static __attribute__((noinline, cold)) intptr_t fail(lua_State *L, ml_world *w, int result) {
+    push_failure(L, w, result);
     return lua_error(L);
 }
 
@@ -166,18 +176,22 @@ static int switch_to(lua_State *L, ml_world *w, ml_greenlet *g, ml_parcel *parce
    a jump. Lua reads the lower half of it, in the processors' calling conventions. */
 typedef intptr_t going(lua_State *L);
 
+/* What such a function does when it cannot switch, because of `result`. */
+typedef intptr_t failing(lua_State *L, ml_world *w, int result);
+
 static lua_CFunction as_function(going *f) { return (lua_CFunction)(void (*)(void))f; }
 
 /* Ends a function whose greenlet is at 1: switches there with the values above it. When somebody comes
    back, `resume` goes on. To the current greenlet there is no such way: `stay` then does it all. */
-static inline intptr_t go(lua_State *L, const ml_handle *h, ml_resume *resume, going *stay) {
+static inline intptr_t go(lua_State *L, const ml_handle *h, ml_resume *resume, going *stay,
+                          failing *failed) {
     ml_world *w = h->world;
     ml_thread *t = ml_this_thread;
-    if (__builtin_expect(!t, 0) && !(t = ml_thread_get())) return fail(L, w, ML_ENOMEM);
+    if (__builtin_expect(!t, 0) && !(t = ml_thread_get())) return failed(L, w, ML_ENOMEM);
     prepare(L, w);
     ml_route route = ml_find_way(t, h->pointer);
     if (__builtin_expect(route.way <= ML_STAY, 0)) {
-        return route.way == ML_STAY ? stay(L) : fail(L, w, route.way);
+        return route.way == ML_STAY ? stay(L) : failed(L, w, route.way);
     }
     int count = lua_gettop(L) - 1;
     if (count) {
@@ -189,11 +203,12 @@ static inline intptr_t go(lua_State *L, const ml_handle *h, ml_resume *resume, g
     return ml_go(t, route, resume, L);
 }
 
-static __attribute__((noinline, cold)) int refused(lua_State *L, ml_world *w, ml_thread *t) {
+static __attribute__((noinline, cold)) intptr_t refused(lua_State *L, ml_world *w, ml_thread *t,
+                                                        failing *failed) {
     int result = ml_take_refusal(t);
     ml_parcel nothing = {.origin = t->origin};
     ml_settle(&nothing);
-    return fail(L, w, result);
+    return failed(L, w, result);
 }
 
 static __attribute__((noinline, cold)) void trace(ml_thread *t) {
@@ -204,14 +219,14 @@ static __attribute__((noinline, cold)) void trace(ml_thread *t) {
     t->origin = parcel.origin;
 }
 
-/* Somebody has come back; t->parcel is what he brought. Returns the world. */
+/* Somebody has come back, unless t->refusal says why there was no switch; t->parcel is what he brought.
+   Returns the world. */
 static inline ml_world *come(lua_State *L, ml_thread *t) {
     ml_hook_enter(ml_come(t));
     const ml_handle *h = lua_touserdata(L, 1);
     ml_world *w = h->world;
     ml_lua_resumed(w);
-    if (__builtin_expect(t->refusal != 0, 0)) refused(L, w, t);
-    if (__builtin_expect(t->tracer != NULL, 0)) trace(t);
+    if (__builtin_expect(t->tracer != NULL, 0) && !t->refusal) trace(t);
     return w;
 }
 
@@ -245,6 +260,7 @@ static intptr_t switch_resumed(void *arg) {
     lua_State *L = arg;
     ml_thread *t = ml_this_thread;
     ml_world *w = come(L, t);
+    if (__builtin_expect(t->refusal != 0, 0)) return refused(L, w, t, fail);
     bool error;
     int count = take(L, w, t, ML_SWITCHED, &error);
     return __builtin_expect(error, 0) ? lua_error(L) : count;
@@ -258,7 +274,7 @@ static intptr_t switch_to_oneself(lua_State *L) {
 }
 
 static intptr_t switch_method(lua_State *L) {
-    return go(L, check_handle(L, 1), switch_resumed, switch_to_oneself);
+    return go(L, check_handle(L, 1), switch_resumed, switch_to_oneself, fail);
 }
 
 static int throw_method(lua_State *L) {
@@ -273,10 +289,20 @@ static int throw_method(lua_State *L) {
     return switch_to(L, w, g, &parcel);
 }
 
+static intptr_t resume_failed(lua_State *L, ml_world *w, int result) {
+    luaL_checkstack(L, 5, NULL);
+    lua_pushnil(L);
+    lua_pushboolean(L, 0);
+    lua_pushnil(L);
+    push_failure(L, w, result);
+    return 4;
+}
+
 static intptr_t resume_resumed(void *arg) {
     lua_State *L = arg;
     ml_thread *t = ml_this_thread;
     ml_world *w = come(L, t);
+    if (__builtin_expect(t->refusal != 0, 0)) return refused(L, w, t, resume_failed);
     const ml_parcel *p = &t->parcel;
     ml_greenlet *origin = t->origin;
     bool ended = p->results || (p->error && origin->state == ML_DEAD);
@@ -298,9 +324,10 @@ static intptr_t resume_oneself(lua_State *L) { return luaL_argerror(L, 1, "it ru
 
 /* resume(g, ...): switches to `g`, which is not the current greenlet, for the scheduler. Returns what came
    back: whether a greenlet has ended, whether without an error, which one (a light userdata) and its
-   values, which are opaque; else whether it is no error, who switched here, and the values. */
+   values, which are opaque; else whether it is no error, who switched here, and the values. If it could
+   not switch, nil, false, nil and the error. */
 static intptr_t resume(lua_State *L) {
-    return go(L, check_handle(L, 1), resume_resumed, resume_oneself);
+    return go(L, check_handle(L, 1), resume_resumed, resume_oneself, resume_failed);
 }
 
 /* ------------------------------------------------------------------------------- attributes */

@@ -134,6 +134,9 @@ void ml_py_pack_error(ml_parcel *parcel);
 /* Gives what a parcel brought as the result of a call: a new reference, or NULL with the
    exception that it carries. Empties and settles the parcel. */
 PyObject *ml_py_unpack(ml_parcel *parcel);
+/* As ml_py_unpack, when ml_switch to `target` has returned `result`: if that is an error, the parcel is
+   still the one that was to be sent, and is discarded. */
+PyObject *ml_py_switched(int result, ml_greenlet *target, ml_parcel *parcel);
 /* Switches and unpacks. Steals the parcel's values, also on failure. */
 PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel);
 

@@ -117,21 +117,22 @@ PyObject *ml_py_unpack(ml_parcel *parcel) {
     return as_result(parcel->value, parcel->extra, parcel->count);
 }
 
-PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel) {
-    int result = ml_switch(target, parcel);
-    if (__builtin_expect(result != 0, 0)) {
-        if (result == ML_ELANGUAGE) {
-            PyObject *type, *value, *traceback;
-            PyErr_Fetch(&type, &value, &traceback);
-            ml_discard(parcel);
-            PyErr_Restore(type, value, traceback);
-        } else {
-            ml_discard(parcel);
-            ml_py_raise(result, target);
-        }
-        return NULL;
+PyObject *ml_py_switched(int result, ml_greenlet *target, ml_parcel *parcel) {
+    if (__builtin_expect(result == 0, 1)) return ml_py_unpack(parcel);
+    if (result == ML_ELANGUAGE) {
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        ml_discard(parcel);
+        PyErr_Restore(type, value, traceback);
+    } else {
+        ml_discard(parcel);
+        ml_py_raise(result, target);
     }
-    return ml_py_unpack(parcel);
+    return NULL;
+}
+
+PyObject *ml_py_switch(ml_greenlet *target, ml_parcel *parcel) {
+    return ml_py_switched(ml_switch(target, parcel), target, parcel);
 }
 
 /* ------------------------------------------------------------------------- switch and throw */
