@@ -45,7 +45,7 @@ local adopted = setmetatable({}, { __mode = "v" }) -- and greenlets of others th
 
 local round, at = {}, 1 -- what is left of this round: from round[at] on
 local later, later_count = {}, 0 -- what is ready for the next one
-local room = 0 -- both have slots for twice as many
+local room, SPARE = 0, 32 -- how many these may be; both tables have slots for so many more
 local mixed = false -- later has tasks with a priority that is not 0
 local queue = timers.new()
 local turns = TURN_LIMIT
@@ -84,17 +84,17 @@ local function fill(size)
     end
 end
 
--- Makes more room, long before it is needed: so what becomes ready is not lost when there is no memory. If
--- there is none now, it is tried again.
+-- Makes more room, before it is needed: so what becomes ready is not lost when there is no memory. If there
+-- is none now, it is tried again.
 local function make_room()
-    local size = math.max(64, 4 * room)
+    local size = 2 * (room + SPARE)
     local ok = native.pcall(fill, size)
     for i = 1, size do
         round[i] = round[i] or nil
         later[i] = later[i] or nil
     end
     if ok then
-        room = size // 2
+        room = size - SPARE
     end
 end
 make_room()
@@ -188,13 +188,22 @@ local function begin_round()
     later_count = 0
 end
 
+-- The hub has ended, which is found out by `me`, see choose.
+local function start_again(me, entry)
+    local ok, err = native.pcall(start)
+    if not ok then
+        if entry and entry.outcome ~= nil then
+            unready(me)
+        end
+        me.entry = false
+        error(err, 0)
+    end
+end
+
 -- Leaves `me`, which waits for `entry`, or is ready if that has its outcome already; nil: as before. Chooses
 -- who is next, the hub or a task that can go on, and returns that one's greenlet, or its address; nil if it
 -- is `me`. Should it fail for want of memory, `me` neither waits nor is ready.
 local function choose(me, by_address, entry)
-    if not hub_greenlet then
-        start()
-    end
     turns = TURN_LIMIT
     local time = clock()
     if entry then
@@ -213,6 +222,9 @@ local function choose(me, by_address, entry)
         next_task = round[at]
     end
     if not next_task or next_task.arguments or time >= step_end then
+        if not hub_greenlet then
+            start_again(me, entry)
+        end
         running = hub
         if inside then
             leave(me)

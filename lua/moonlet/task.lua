@@ -68,20 +68,20 @@ local function make(parent, f, ...)
 end
 
 -- Puts it there, when nothing can fail any more.
-local function join(t, parent)
+local function enter(t, parent)
     attach(t, parent)
     parent.children = parent.children + 1
     if hub.trace then
         hub.trace("spawn", t)
     end
-    return t
 end
 
 -- A new task for f(...) in the scope `parent`, which is ready.
 local function create(parent, f, ...)
     local t = make(parent, f, ...)
     ready(t)
-    return join(t, parent)
+    enter(t, parent)
+    return t
 end
 task.create = create
 
@@ -124,7 +124,8 @@ function task.spawn_later(seconds, f, ...)
     local t = make(base, f, ...)
     t.timer = { when = hub.now() + seconds, fire = start_later, owner = t }
     hub.add_timer(t.timer)
-    return join(t, base)
+    enter(t, base)
+    return t
 end
 
 -- --------------------------------------------------------------------------------- the end
