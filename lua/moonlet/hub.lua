@@ -683,8 +683,6 @@ local function came_back(finished, ok, who, ...)
             local time = clock()
             task.used = task.used + time - since
             since = time
-            tasks[who] = nil
-            task.greenlet = false
             running = hub
             complete(task, ok, ...)
         elseif not ok then
@@ -703,6 +701,16 @@ local function came_back(finished, ok, who, ...)
     running = hub
 end
 
+-- Ends a task that has not started with an error.
+local function fail_task(task, err)
+    local ok, why = native.pcall(complete, task, false, err)
+    if not ok and not task.finished then
+        complete(task, false, why)
+    elseif not ok then
+        error(why, 0)
+    end
+end
+
 local function dispatch(task)
     local given = task.arguments
     running, in_hand, is_new = task, task, given ~= false
@@ -715,10 +723,8 @@ local function dispatch(task)
     end
     task.arguments = false
     if task.effective then
-        task.greenlet = false
         running, in_hand = hub, nil
-        local _, err = native.pcall(cancel_error, task)
-        complete(task, false, err)
+        fail_task(task, select(2, native.pcall(cancel_error, task)))
         return
     end
     tasks[task.id] = task
@@ -773,10 +779,8 @@ end
 
 -- Tasks of which the hub was not told that they have ended, for want of memory.
 local function find_ended(err)
-    for address, task in pairs(tasks) do
+    for _, task in pairs(tasks) do
         if task.greenlet.dead then
-            tasks[address] = nil
-            task.greenlet = false
             complete(task, false, err)
         end
     end
@@ -787,9 +791,7 @@ local function give_back(task, err)
     if not task.greenlet or task.greenlet.dead then
         return
     elseif is_new then
-        tasks[task.id] = nil
-        task.arguments, task.greenlet = false, false
-        complete(task, false, err)
+        fail_task(task, err)
     else
         ready(task)
     end

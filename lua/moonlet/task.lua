@@ -17,6 +17,7 @@ local new_greenlet, pack, unpack = native.new_greenlet, table.pack, table.unpack
 local attach, ready = scope.attach, hub.ready
 
 local count = 0
+local started = hub.all_tasks()
 
 -- ------------------------------------------------------------------------------------- making
 
@@ -215,28 +216,26 @@ local function ends_program(err)
             or moonlet.python.isinstance(err, builtins.KeyboardInterrupt))
 end
 
--- The greenlet of `t` has ended.
+-- The greenlet of `t` has ended. If there is no memory to say how, nothing has changed.
 local function complete(t, ok, ...)
+    local finished, value = "done", nil
     if not ok then
-        local err = ...
-        if native.is_cancel(err) then
-            t.finished = "cancelled" -- without the error: it would keep the frames it has left
-        else
-            t.finished = "failed"
-            t.value = err
+        value = ...
+        finished = "failed"
+        if native.is_cancel(value) then
+            finished, value = "cancelled", t.value -- without the error: it would keep the frames it has left
         end
     else
-        t.finished = "done"
         local n = select("#", ...)
         if n == 1 then
-            t.value = ...
-        elseif n == 0 then
-            t.value = nil
-        else
-            t.value = setmetatable(pack(...), Results)
+            value = ...
+        elseif n ~= 0 then
+            value = setmetatable(pack(...), Results)
         end
     end
-    t.arguments, t.entry = false, false
+    t.finished, t.value = finished, value
+    t.arguments, t.entry, t.greenlet = false, false, false
+    started[t.id] = nil
     if t.timer then
         hub.remove_timer(t.timer)
         t.timer = nil

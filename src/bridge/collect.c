@@ -13,9 +13,10 @@ static ml_objects *worlds;   /* all, linked */
 static bool forced;          /* the next full collection is to be joint, whatever it costs */
 static PyObject *gc_collect; /* gc.collect */
 
+/* What the thread has worked: a collection must not seem long because others have run meanwhile. */
 static uint64_t now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 

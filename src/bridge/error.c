@@ -274,8 +274,8 @@ void ml_error_of_coroutine(lua_State *L, ml_world *w, lua_State *co, int status)
 }
 
 int ml_error_handler(lua_State *L) {
-    ml_world *w = lua_touserdata(L, lua_upvalueindex(1));
-    if (w->closed || !lua_checkstack(L, 10)) return 1;
+    ml_world *w = ml_world_get(L);
+    if (!w || w->closed || !lua_checkstack(L, 10)) return 1;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyObject *exception = ml_error_find(L, w, 1);

@@ -1,5 +1,6 @@
 /* Python values as Lua values. */
 
+#include "../python/tstate.h"
 #include "bridge.h"
 
 static void decref(void *o) { Py_DECREF((PyObject *)o); }
@@ -9,6 +10,10 @@ bool ml_scalar_to_lua(lua_State *L, PyObject *o) {
     if (o == Py_None) {
         lua_pushnil(L);
     } else if (type == &PyLong_Type) {
+        if (ml_int_is_short(o)) {
+            lua_pushinteger(L, ml_short_int(o));
+            return true;
+        }
         int overflow;
         long long value = PyLong_AsLongLongAndOverflow(o, &overflow);
         if (overflow) return false;

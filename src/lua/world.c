@@ -121,9 +121,6 @@ ml_world *ml_world_open(lua_State *L, const ml_lua_bridge *bridge) {
     lua_setfield(L, -2, "__mode");
     lua_setmetatable(L, -2);
     w->identity = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushlightuserdata(L, w);
-    lua_pushcclosure(L, bridge->handler, 1);
-    w->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     ml_reach_open(L, w);
     ml_ticks_open(w);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &world_key); /* last: a world that is found is complete */

@@ -57,7 +57,7 @@ typedef struct ml_lua_bridge {
     void (*throwable)(lua_State *L, ml_world *w);
     /* Whether the error value on top is what ends a greenlet quietly. */
     bool (*is_exit)(lua_State *L);
-    /* The message handler at the base of greenlets and calls; its upvalue is the world. */
+    /* The message handler at the base of greenlets and calls. */
     lua_CFunction handler;
     /* Makes a parcel for a greenlet that cannot start because its Lua state is closed: an error. */
     void (*closed)(ml_parcel *parcel);
@@ -95,12 +95,12 @@ struct ml_world {
     const ml_lua_bridge *bridge;
     uint64_t id;    /* no other world of the process has had it */
     ml_world *next; /* in the list of those that are not closed */
-    int handler;    /* the message handler, a reference in the registry. Others there: */
-    int identity;   /* light userdata -> userdata of a handle, weak */
-    int greenlets;  /* the metatable of greenlets */
-    int proxies;    /* for the bridge: that of its handles */
-    int callers;    /* name -> the function that calls methods of that name, weak */
-    bool closing;   /* its greenlets are being ended */
+    /* References in the registry: */
+    int identity;  /* light userdata -> userdata of a handle, weak */
+    int greenlets; /* the metatable of greenlets */
+    int proxies;   /* for the bridge: that of its handles */
+    int callers;   /* name -> the function that calls methods of that name, weak */
+    bool closing;  /* its greenlets are being ended */
     bool closed;
     size_t users;          /* the state itself, and references from outside of it */
     ml_deferred *deferred; /* what must wait until no finalizer runs */
@@ -198,7 +198,7 @@ void ml_handle_clear(ml_handle *h);
 
 /* Pushes the message handler. Raises no error. */
 static inline void ml_push_handler(lua_State *L, const ml_world *w) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, w->handler);
+    lua_pushcfunction(L, w->bridge->handler);
 }
 
 /* The Lua thread of one greenlet. */

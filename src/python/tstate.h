@@ -32,6 +32,7 @@
                           none, or MemoryError
    ml_tracing_pause(ts), ml_tracing_resume(ts)  around a call that trace functions must not see
    ml_finalizing()        whether the interpreter is being finalized
+   ml_int_is_short(o)     whether the int `o` has one digit at most; ml_short_int(o): its value then
    ML_HAS_TRASH_NESTING, ml_trash_nesting(ts)  how deep the trash can is, where it counts that */
 
 #ifndef ML_TSTATE_H

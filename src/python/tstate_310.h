@@ -3,6 +3,9 @@
    is no data stack. */
 
 #include <frameobject.h>
+#include <longintrepr.h>
+
+#include "ints_310.h"
 
 typedef struct ml_top {
     CFrame *cframe;       /* lives on the greenlet's C stack */

@@ -3,6 +3,7 @@
 
 #include "datastack.h"
 #include "frames.h"
+#include "ints_310.h"
 
 #define ML_FRAMES "frames_311.h"
 #define ML_BREAKER "breaker_311.h"

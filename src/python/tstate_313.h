@@ -3,6 +3,7 @@
 
 #include "datastack.h"
 #include "frames.h"
+#include "ints_312.h"
 
 #define ML_FRAMES "frames_313.h"
 
