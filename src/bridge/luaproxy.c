@@ -148,24 +148,25 @@ static int do_set(lua_State *L) {
     return 0;
 }
 
-/* Pushes the field of a table without metamethods, where nothing can raise a Lua error. */
-static bool push_field(ml_entry *e, LuaObject *self, PyObject *key) {
+/* Pushes a table without metamethods, the key, and the field, where nothing can raise a Lua error.
+   Returns the type of the field; LUA_TNONE: it is not that simple, and something was pushed. */
+static int push_field(ml_entry *e, LuaObject *self, PyObject *key) {
     lua_State *L = e->L;
     push(L, self);
     if (!lua_istable(L, -1) || lua_getmetatable(L, -1) || !ml_simple_to_lua(L, e->world, key)) {
-        return false;
+        return LUA_TNONE;
     }
     lua_pushvalue(L, -1);
-    lua_rawget(L, -3);
-    return true;
+    return lua_rawget(L, -3);
 }
 
 static PyObject *get(PyObject *self, PyObject *key) {
     request r = {.self = (LuaObject *)self, .key = key, .world = ((LuaObject *)self)->world};
     ml_entry e;
     if (ml_enter(r.world, &e) != 0) return NULL;
-    if (push_field(&e, r.self, key)) {
-        r.result = ml_to_python(e.L, r.world, -1);
+    int type = push_field(&e, r.self, key);
+    if (type != LUA_TNONE) {
+        r.result = ml_typed_to_python(e.L, r.world, -1, type);
     } else {
         lua_settop(e.L, e.top);
         ml_push_handler(e.L, r.world);
@@ -184,9 +185,12 @@ static int set(PyObject *self, PyObject *key, PyObject *value) {
     int result = 0;
     if (ml_enter(r.world, &e) != 0) return -1;
     /* A field that is there is overwritten in place. */
-    if (push_field(&e, r.self, key) && !lua_isnil(e.L, -1) &&
-        ml_simple_to_lua(e.L, r.world, value ? value : Py_None)) {
-        lua_remove(e.L, -2);
+    bool simple = push_field(&e, r.self, key) > LUA_TNIL;
+    if (simple) {
+        lua_pop(e.L, 1);
+        simple = ml_simple_to_lua(e.L, r.world, value ? value : Py_None);
+    }
+    if (simple) {
         lua_rawset(e.L, -3);
     } else {
         lua_settop(e.L, e.top);
