@@ -18,6 +18,22 @@ local function finish()
 end
 
 describe("moonlet.step", function()
+    it("may be followed by waits of the host itself", function()
+        local output = support.child [[
+            local moonlet = require "moonlet"
+            local e = moonlet.event()
+            local tasks = {}
+            for i = 1, 3 do
+                tasks[i] = moonlet.spawn(function() e:wait() return i end)
+            end
+            print(moonlet.step())
+            e:set()
+            print(tasks[1]:join(), tasks[2]:join(), tasks[3]:join())
+            print(moonlet.step())
+        ]]
+        assert.equal("true\tnil\n1\t2\t3\nfalse\tnil\n", output)
+    end)
+
     it("runs what is ready and tells what is left", function()
         local clock <close> = moonlet.virtual_clock()
         local order = {}

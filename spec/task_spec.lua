@@ -328,6 +328,19 @@ describe("an error that nobody joins", function()
         assert.equal(support.lua == "lua5.4" and 1 or 7, status)
     end)
 
+    it("that is the program's leaves other tasks as they are", function()
+        local output = support.child [[
+            local moonlet = require "moonlet"
+            local e = moonlet.event()
+            local t = moonlet.spawn(function() e:wait() return "t" end)
+            moonlet.spawn(moonlet.python.import("sys").exit, 3)
+            print(pcall(function() while true do moonlet.sleep(0) end end))
+            e:set()
+            print(pcall(t.join, t)) -- ends while the hub is where it has raised the error
+        ]]
+        assert.equal("false\tSystemExit: 3\ntrue\tt\n", output)
+    end)
+
     it("of the handler is written, too", function()
         local output = support.child [[
             local moonlet = require "moonlet"

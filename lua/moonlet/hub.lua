@@ -600,6 +600,7 @@ local function settle(stepping)
 end
 
 local main_greenlet
+local came_back -- what came back to the hub
 
 --- Raises an error in who has called run, else in the main greenlet, else in another greenlet that nobody has
 --- spawned and that waits. Where none of them waits here, the main greenlet has switched to one that does.
@@ -614,7 +615,7 @@ function hub.raise_in_main(err)
         end
     end
     running = hub
-    main_greenlet:throw(err)
+    came_back(native.throw(main_greenlet, err))
 end
 
 local function nothing_ever()
@@ -670,8 +671,8 @@ end
 local generation = 0 -- how many hubs there were
 local in_hand, is_new -- the task that is about to be switched to, and whether to start it
 
--- What came back to the hub.
-local function came_back(finished, ok, who, ...)
+-- Whoever leaves the hub learns so what came back there: it may be the end of another task.
+function came_back(finished, ok, who, ...)
     if who == nil then
         error((...), 0) -- the switch has failed
     end
@@ -744,10 +745,7 @@ local function end_step()
     local greenlet = stepper
     stepper, step_end = nil, huge
     running = hub
-    local _, ok, _, err = resume(greenlet)
-    if not ok then
-        error(err, 0) -- the Lua state is being closed
-    end
+    came_back(resume(greenlet))
 end
 
 local function run_tasks()

@@ -201,8 +201,9 @@ void ml_raw_register(lua_State *L, ml_world *w) {
    not unbox (hub.facing), that one.
 
    raw(module, begin, end): a wait in halves, between which the greenlet has nothing in Lua, and needs
-   no Lua thread: end() is called when somebody has switched back, and end(true, refused) when somebody has
-   thrown an exception, or the switch was `refused`. Both return the address of a greenlet to switch to; nil ends the wait. */
+   no Lua thread: end() is called when somebody has switched back, and end(true, refused) when somebody
+   has thrown an exception, or the switch was `refused`. Both return the address of a greenlet to switch
+   to; nil ends the wait. */
 
 typedef struct Raw {
     PyObject_HEAD

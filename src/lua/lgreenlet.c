@@ -181,10 +181,11 @@ typedef intptr_t failing(lua_State *L, ml_world *w, int result);
 
 static lua_CFunction as_function(going *f) { return (lua_CFunction)(void (*)(void))f; }
 
-/* Ends a function whose greenlet is at 1: switches there with the values above it. When somebody comes
-   back, `resume` goes on. To the current greenlet there is no such way: `stay` then does it all. */
-static inline intptr_t go(lua_State *L, const ml_handle *h, ml_resume *resume, going *stay,
-                          failing *failed) {
+/* Ends a function whose greenlet is at 1: switches there with the values above it, or with the `error`
+   above it. When somebody comes back, `resume` goes on. To the current greenlet there is no such way:
+   `stay` then does it all. */
+static inline intptr_t go(lua_State *L, const ml_handle *h, bool error, ml_resume *resume,
+                          going *stay, failing *failed) {
     ml_world *w = h->world;
     ml_thread *t = ml_this_thread;
     if (__builtin_expect(!t, 0) && !(t = ml_thread_get())) return failed(L, w, ML_ENOMEM);
@@ -196,6 +197,7 @@ static inline intptr_t go(lua_State *L, const ml_handle *h, ml_resume *resume, g
     int count = lua_gettop(L) - 1;
     if (count) {
         pack(&t->parcel, L, w, count);
+        if (error) t->parcel.error = true;
     } else {
         t->parcel = (ml_parcel){.kind = NULL};
     }
@@ -274,7 +276,7 @@ static intptr_t switch_to_oneself(lua_State *L) {
 }
 
 static intptr_t switch_method(lua_State *L) {
-    return go(L, check_handle(L, 1), switch_resumed, switch_to_oneself, fail);
+    return go(L, check_handle(L, 1), false, switch_resumed, switch_to_oneself, fail);
 }
 
 static int throw_method(lua_State *L) {
@@ -327,7 +329,15 @@ static intptr_t resume_oneself(lua_State *L) { return luaL_argerror(L, 1, "it ru
    values, which are opaque; else whether it is no error, who switched here, and the values. If it could
    not switch, nil, false, nil and the error. */
 static intptr_t resume(lua_State *L) {
-    return go(L, check_handle(L, 1), resume_resumed, resume_oneself, resume_failed);
+    return go(L, check_handle(L, 1), false, resume_resumed, resume_oneself, resume_failed);
+}
+
+/* throw(g, error): the same, throwing an error there. */
+static intptr_t throw_into(lua_State *L) {
+    const ml_handle *h = check_handle(L, 1);
+    lua_settop(L, 2);
+    h->world->bridge->throwable(L, h->world);
+    return go(L, h, true, resume_resumed, resume_oneself, resume_failed);
 }
 
 /* ------------------------------------------------------------------------------- attributes */
@@ -521,7 +531,8 @@ void ml_lgreenlet_open(lua_State *L, ml_world *w) {
 }
 
 void ml_lgreenlet_register_native(lua_State *L, ml_world *w) {
-    const luaL_Reg functions[] = {{"resume", as_function(resume)}, {NULL, NULL}};
+    const luaL_Reg functions[] = {
+        {"resume", as_function(resume)}, {"throw", as_function(throw_into)}, {NULL, NULL}};
     set_functions(L, w, functions);
 }
 

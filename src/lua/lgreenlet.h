@@ -22,7 +22,7 @@ extern const char ml_greenlet_tag;
    it so. May raise a Lua error. */
 ml_greenlet *ml_lgreenlet_new(lua_State *L, ml_world *w);
 
-/* Adds resume to the table on top. May raise. */
+/* Adds resume and throw to the table on top. May raise. */
 void ml_lgreenlet_register_native(lua_State *L, ml_world *w);
 
 /* The functions `greenlet` and `current` of the module, which is on top of the stack. */
