@@ -303,6 +303,37 @@ describe("Ctrl-C stops", function()
         local f = coroutine.wrap(function() ready() while true do math.abs(1) end end)
         moonlet.greenlet(function() assert(coroutine.resume(coroutine.create(f))) end):switch()
     ]])
+    it("is not raised between two steps of the scheduler, but does not wait for ever", function()
+        local output, status = support.child [[
+            local moonlet = require "moonlet"
+            local py = moonlet.python
+            py.exec("import os, signal, threading\n"
+                .. "def later():\n"
+                .. "    threading.Timer(0.003, os.kill, (os.getpid(), signal.SIGINT)).start()")
+            local later, interrupt = py.eval "later", py.builtins.KeyboardInterrupt
+            -- As if they were of the scheduler.
+            local short = load("local n = 0 for i = 1, 250 do n = n + i end", "@moonlet/short.lua")
+            local endless = load("while true do end", "@moonlet/endless.lua")
+            local function catch(f)
+                local _, where = xpcall(function()
+                    later()
+                    while true do
+                        f()
+                    end
+                end, function(err)
+                    return py.isinstance(err, interrupt) and debug.traceback("", 2) or err
+                end)
+                return where:match "^%s*stack traceback:%s*(moonlet/%w+.lua)" or "outside"
+            end
+            for _ = 1, 10 do
+                print(catch(short))
+            end
+            print(catch(endless))
+        ]]
+        assert.equal(("outside\n"):rep(10) .. "moonlet/endless.lua\n", output)
+        assert.equal(0, status)
+    end)
+
     stops("what moonlet.call_soon_threadsafe calls, and what goes on then", [[
         moonlet.call_soon_threadsafe(function() ready() while true do end end)
         py.eval "None"

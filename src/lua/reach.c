@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static volatile unsigned count;
@@ -11,9 +12,10 @@ static lua_Hook passed;
 static const char opener_key; /* registry: the thread that has opened the world */
 
 enum {
-    LEVELS = 64,     /* coroutines inside one another that are followed */
-    SAVED_MAX = 32,  /* threads at a time whose own hook waits */
-    COUNT_MAX = 1000 /* of a count hook, as documented */
+    LEVELS = 64,         /* coroutines inside one another that are followed */
+    SAVED_MAX = 32,      /* threads at a time whose own hook waits */
+    COUNT_MAX = 1000,    /* of a count hook, as documented */
+    POSTPONED_MAX = 1000 /* steps in Lua files of ours */
 };
 
 /* Of the OS thread's processor time: more than any call or return takes to be complete. */
@@ -47,6 +49,7 @@ struct ml_reach {
     volatile sig_atomic_t busy; /* hooks are being put back */
     path paths[3];
     saved saved[SAVED_MAX];
+    unsigned postponed; /* so many steps */
 };
 
 void ml_reach_open(lua_State *L, ml_world *w) {
@@ -74,10 +77,32 @@ static void forget_level(path *p, const lua_State *L) {
     }
 }
 
+/* Whether a Lua file of ours runs, or a C function that it has called. */
+static bool is_ours(lua_State *L) {
+    lua_Debug ar;
+    for (int i = 0; i < 2 && lua_getstack(L, i, &ar); i++) {
+        lua_getinfo(L, "S", &ar);
+        if (*ar.what != 'C') return strncmp(ar.source, "@moonlet/", 9) == 0;
+    }
+    return false;
+}
+
+/* The scheduler is better not interrupted between two steps that belong together: whoever catches
+   Ctrl-C would go on with what is half done. It soon comes to somebody else. */
+static bool is_postponed(ml_reach *r, lua_State *L) {
+    if (find_saved(r, L) || r->postponed >= POSTPONED_MAX || !is_ours(L)) {
+        r->postponed = 0;
+        return false;
+    }
+    r->postponed++;
+    return true;
+}
+
 static void reached(lua_State *L, lua_Debug *ar) {
     count++;
     ml_world *w = ml_world_get(L);
     ml_reach *r = w ? w->reach : NULL;
+    if (r && is_postponed(r, L)) return;
     saved before = {.L = NULL};
     if (r) {
         r->busy = 1;
